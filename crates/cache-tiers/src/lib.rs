@@ -1,0 +1,74 @@
+//! Cache tiers behind one trait: keys that cannot be collided, entries that expire, statistics that cost nothing.
+//!
+//! The crate caches values of any type and knows nothing of what they mean. Today there is one tier, the memory
+//! of the process, at the price of a bare concurrent map; the trait is made for disks and servers as well.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use cache_tiers::{Entry, KeySpace, MemoryConfig, MemoryTier, SystemClock, normalize};
+//!
+//! #[derive(Debug, Clone, PartialEq)]
+//! struct Forecast {
+//!     celsius: f32,
+//! }
+//!
+//! let space = KeySpace::builder("example.org weather 2025-01").part("units", b"metric").build();
+//! let key = |city: &str| space.key([normalize(city).as_bytes()]);
+//! let cache = MemoryTier::new(MemoryConfig::default(), Arc::new(SystemClock));
+//!
+//! let ttl = Duration::from_secs(600);
+//! cache.insert(key("Bern"), Entry { value: Forecast { celsius: 21.5 }, ttl })?;
+//!
+//! let entry = cache.get(&key(" BERN ")).expect("it was stored a moment ago");
+//! assert_eq!(entry.value, Forecast { celsius: 21.5 });
+//! assert!(entry.ttl <= ttl);
+//! assert_eq!(cache.get(&key("Basel")), None);
+//! assert_eq!(cache.stats().hit_rate, 0.5);
+//! # Ok::<(), cache_tiers::CacheError>(())
+//! ```
+//!
+//! # Nouns
+//!
+//! - A [`Key`] is 128 bits of BLAKE3, made in a [`KeySpace`] that no other tenant, revision or program shares.
+//!   [`normalize`] makes one text of the many spellings of a query.
+//! - An [`Entry`] is a value and the time it has left.
+//! - A [`CacheTier`] keeps entries: [`MemoryTier`] in memory, [`NoCache`] nowhere. It is asked without waiting by
+//!   [`probe`](CacheTier::probe) and, where that cannot tell, by [`fetch`](CacheTier::fetch).
+//! - [`TierStats`] says what a tier has done.
+//!
+//! # Features
+//!
+//! - `contract`: the suite that tells whether a tier of your own keeps the contract of [`CacheTier`]. For
+//!   tests; off by default.
+//!
+//! # Errors
+//!
+//! One, [`CacheError`], with a [`kind`](CacheError::kind). The memory tier fails only to store what is too large
+//! for it, and reading it never fails. Whatever the error, go on as if the entry were absent.
+
+#![forbid(unsafe_code)]
+
+mod key;
+mod normalize;
+
+mod tier;
+
+mod error;
+mod stats;
+
+mod memory;
+
+#[cfg(feature = "contract")]
+pub mod contract;
+
+pub use error::{CacheError, CacheErrorKind};
+pub use hp_base::{Clock, ManualClock, SystemClock};
+pub use key::{Key, KeySpace, KeySpaceBuilder, ParseKeyError};
+pub use memory::{MemoryConfig, MemoryTier};
+pub use normalize::normalize;
+pub use stats::TierStats;
+pub use tier::{CacheLevel, CacheTier, Entry, Forget, NoCache, Probe};
+
+#[cfg(test)]
+mod tests;
