@@ -1,0 +1,74 @@
+//! Building one of our programs in release, and where cargo put it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use crate::checkout::Checkout;
+use crate::process;
+
+/// Builds the programs in release and returns the path of the first.
+///
+/// The whole workspace is selected, as in every other command, although only these are built: cargo then
+/// unites features in the same way and compiles no dependency twice.
+pub(crate) fn build(checkout: &Checkout, names: &[&str]) -> anyhow::Result<PathBuf> {
+    let mut command = checkout.cargo(["build", "--release", "--workspace"]);
+    for name in names {
+        command.args(["--bin", name]);
+    }
+    eprintln!("+ {}", process::spell(&command));
+    command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    let messages = process::capture(&mut command)?;
+    let name = names.first().context("no program was named")?;
+    executable(&messages, name).with_context(|| format!("cargo built `{name}` but did not say where it is"))
+}
+
+/// Finds the program's path among cargo's messages; this holds for any target directory or triple.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        reason: String,
+        executable: Option<PathBuf>,
+        target: Option<Target>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+        kind: Vec<String>,
+    }
+
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .filter(|message| message.reason == "compiler-artifact")
+        .filter(|message| {
+            message.target.as_ref().is_some_and(|t| t.name == name && t.kind.iter().any(|kind| kind == "bin"))
+        })
+        .find_map(|message| message.executable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGES: &str = r#"
+{"reason":"compiler-artifact","target":{"name":"figures","kind":["lib"]},"executable":null}
+{"reason":"build-script-executed","package_id":"x"}
+not json at all
+{"reason":"compiler-artifact","target":{"name":"hp-classify","kind":["bin"]},"executable":"/t/release/hp-classify"}
+{"reason":"compiler-artifact","target":{"name":"figures","kind":["bin"]},"executable":"/t/x86_64/release/figures"}
+{"reason":"build-finished","success":true}"#;
+
+    #[test]
+    fn the_path_comes_from_the_binary_of_that_name() {
+        assert_eq!(executable(MESSAGES, "figures"), Some("/t/x86_64/release/figures".into()));
+        assert_eq!(executable(MESSAGES, "hp-classify"), Some("/t/release/hp-classify".into()));
+    }
+
+    #[test]
+    fn a_program_that_was_not_built_has_no_path() {
+        assert_eq!(executable(MESSAGES, "hp-server"), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! Preparing a machine: a table of what must be installed, and its installation.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::process;
+
+/// A program or library that cargo does not bring along.
+#[derive(Debug)]
+pub(crate) struct Need {
+    /// The program (`cc`), or the library when it begins with `lib` (`libssl` finds `libssl.so.3`).
+    pub(crate) name: &'static str,
+    /// The Debian package that brings it.
+    pub(crate) package: &'static str,
+    /// Who needs it.
+    pub(crate) why: &'static str,
+}
+
+/// What building and testing the workspace needs: one line each, and none that nothing uses.
+const NEEDS: &[Need] = &[
+    Need { name: "cc", package: "gcc", why: "links every Rust program" },
+    Need { name: "git", package: "git", why: "lists the files that `cargo xtask tidy` and `links` read" },
+];
+
+/// Installs what the workspace needs and the machine lacks, or says which command does it.
+pub(crate) fn machine() -> anyhow::Result<()> {
+    needs(NEEDS)
+}
+
+/// Installs those of `needs` that the machine lacks, or says which command does it.
+pub(crate) fn needs(needs: &[Need]) -> anyhow::Result<()> {
+    let missing = missing(needs, &Folders::of_this_machine());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for need in &missing {
+        eprintln!("{} is missing (Debian package {}): it {}", need.name, need.package, need.why);
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    let install = install_commands(&packages);
+    if !process::works(Command::new("apt-get").arg("--version")) {
+        bail!("install {} and try again; this machine has no apt-get to do it with", packages.join(", "));
+    }
+    if !is_root() {
+        let install: Vec<String> = install.iter().map(|words| format!("sudo {}", words.join(" "))).collect();
+        bail!("run `{}` and try again", install.join(" && "));
+    }
+    for words in &install {
+        let mut command = Command::new(words[0]);
+        process::announce_and_run(command.args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    }
+    Ok(())
+}
+
+fn install_commands<'a>(packages: &[&'a str]) -> [Vec<&'a str>; 2] {
+    let install = ["apt-get", "install", "--yes"];
+    [vec!["apt-get", "update"], install.into_iter().chain(packages.iter().copied()).collect()]
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Where programs and libraries are looked for.
+#[derive(Debug, Default)]
+struct Folders {
+    programs: Vec<PathBuf>,
+    libraries: Vec<PathBuf>,
+}
+
+impl Folders {
+    fn of_this_machine() -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut libraries: Vec<PathBuf> =
+            ["/usr/local/lib", "/usr/lib", "/usr/lib64"].map(PathBuf::from).into();
+        for name in names_in(Path::new("/usr/lib")) {
+            if name.ends_with("-linux-gnu") {
+                libraries.push(Path::new("/usr/lib").join(name));
+            } else if name.starts_with("llvm-") {
+                libraries.push(Path::new("/usr/lib").join(name).join("lib"));
+            }
+        }
+        Self { programs: std::env::split_paths(&path).collect(), libraries }
+    }
+
+    fn hold(&self, name: &str) -> bool {
+        if name.starts_with("lib") {
+            self.libraries.iter().any(|folder| names_in(folder).iter().any(|file| is_library(file, name)))
+        } else {
+            self.programs.iter().any(|folder| folder.join(name).is_file())
+        }
+    }
+}
+
+/// Whether the file is a shared library of that name, with or without version numbers.
+fn is_library(file: &str, name: &str) -> bool {
+    let is_version = |c: char| c.is_ascii_digit() || c == '.' || c == '-';
+    file.strip_prefix(name).is_some_and(|rest| {
+        rest.starts_with(['.', '-']) && rest.trim_start_matches(is_version).starts_with("so")
+    })
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn missing<'a>(needs: &'a [Need], folders: &Folders) -> Vec<&'a Need> {
+    needs.iter().filter(|need| !folders.hold(need.name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOME: &[Need] = &[
+        Need { name: "cc", package: "gcc", why: "links" },
+        Need { name: "libclang", package: "libclang-dev", why: "reads headers" },
+    ];
+
+    fn check(files: &[&str], expected: &[&str]) {
+        let folder =
+            std::env::temp_dir().join(format!("xtask-prepare-{}-{}", std::process::id(), files.len()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in files {
+            std::fs::write(folder.join(file), "").unwrap();
+        }
+        let folders = Folders { programs: vec![folder.clone()], libraries: vec![folder.clone()] };
+        let packages: Vec<&str> = missing(SOME, &folders).iter().map(|need| need.package).collect();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(packages, expected);
+    }
+
+    #[test]
+    fn programs_are_found_by_name_and_libraries_by_stem() {
+        check(&[], &["gcc", "libclang-dev"]);
+        check(&["cc"], &["libclang-dev"]);
+        check(&["cc", "libclang-14.so.1"], &[]);
+    }
+
+    #[test]
+    fn a_library_of_a_longer_name_is_another_one() {
+        check(&["libclangLex.so.1", "libclang-cpp.so.14", "libclang.a"], &["gcc", "libclang-dev"]);
+    }
+
+    #[test]
+    fn packages_are_installed_together_after_an_update() {
+        let [update, install] = install_commands(&["gcc", "git"]);
+        assert_eq!(update.join(" "), "apt-get update");
+        assert_eq!(install.join(" "), "apt-get install --yes gcc git");
+    }
+}

@@ -1,0 +1,88 @@
+//! `cargo xtask run`: the main job, from a bare machine to a classified question.
+
+use std::process::Command;
+
+use crate::binary;
+use crate::checkout::Checkout;
+use crate::prepare;
+use crate::process;
+
+/// What to classify when nobody asks: one question for each category, and one that is two of them.
+const QUESTIONS: [&str; 4] = [
+    "How does tryptophan metabolism relate to depression through the kynurenine pathway?",
+    "What are the latest FDA approvals for metabolomics-based diagnostics this year?",
+    "What is metabolomics?",
+    "How do bile acids regulate FXR signalling, and what did the newest clinical trials report?",
+];
+
+/// Arguments of `cargo xtask run`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// The question, and any flags of `hp-classify classify`, after `--`; without a question, four of our own.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "QUERY")]
+    words: Vec<String>,
+}
+
+impl Run {
+    /// Prepares the machine, builds `hp-classify` and spawns it.
+    pub(crate) fn execute(&self, checkout: &Checkout) -> anyhow::Result<()> {
+        prepare::machine()?;
+        eprintln!(
+            "building hp-classify in release: about 2 minutes on two slow cores the first time, then seconds"
+        );
+        let program = binary::build(checkout, &["hp-classify"])?;
+        for words in invocations(&self.words) {
+            eprintln!();
+            let mut classify = Command::new(&program);
+            process::announce_and_run(classify.arg("classify").args(words))?;
+        }
+        Ok(())
+    }
+}
+
+/// The arguments of each `classify` to run: the given ones as they are when they hold a question, else the
+/// given flags with each question of our own.
+fn invocations(words: &[String]) -> Vec<Vec<&str>> {
+    let given = words.iter().map(String::as_str);
+    if words.iter().any(|word| !word.starts_with("--")) {
+        return vec![given.collect()];
+    }
+    QUESTIONS.iter().map(|question| given.clone().chain([*question]).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: Run,
+    }
+
+    #[track_caller]
+    fn check(line: &[&str], expected: &[&[&str]]) {
+        let line = Line::try_parse_from(["run"].iter().chain(line)).unwrap();
+        assert_eq!(invocations(&line.run.words), expected);
+    }
+
+    #[test]
+    fn a_question_is_passed_on_as_it_is() {
+        check(&["--", "What is metabolomics?"], &[&["What is metabolomics?"]]);
+        check(&["What is metabolomics?"], &[&["What is metabolomics?"]]);
+    }
+
+    #[test]
+    fn flags_are_passed_on_with_the_question() {
+        check(&["--", "--priority", "high", "Why?", "--json"], &[&["--priority", "high", "Why?", "--json"]]);
+    }
+
+    #[test]
+    fn without_a_question_there_are_four() {
+        let [a, b, c, d] = QUESTIONS;
+        check(&[], &[&[a], &[b], &[c], &[d]]);
+        check(&["--", "--json"], &[&["--json", a], &["--json", b], &["--json", c], &["--json", d]]);
+    }
+}
