@@ -1,9 +1,10 @@
 //! The memory tier: bounded by entries and by bytes, with entries that expire, and reads that do not allocate.
 
 use std::fmt;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hp_base::Clock;
@@ -99,7 +100,8 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
         let is_enabled = config.max_entries > 0 && config.max_bytes > 0;
         let layout = if is_enabled { config } else { MemoryConfig::default() };
         let counters = Arc::new(Counters::new());
-        let limits = Limits::new(layout.max_entries, layout.max_bytes);
+        let n_threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let limits = Limits::new(layout.max_entries, layout.max_bytes, n_threads);
         let tier = Self {
             store: store::new(&limits, Arc::clone(&counters)),
             counters,
@@ -133,14 +135,13 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
             self.counters.count(Event::Miss);
             return None;
         };
-        let now = self.clock.now();
-        let ttl = slot.expires.saturating_duration_since(now);
-        if ttl.is_zero() {
+        let now = self.clock.coarse_nanos();
+        if slot.expires <= now {
             self.expire(key, now);
             return None;
         }
         self.counters.count(Event::Hit);
-        Some(Entry { value: slot.value, ttl })
+        Some(Entry { value: slot.value, ttl: Duration::from_nanos(slot.expires - now) })
     }
 
     /// Stores an entry for the shorter of its own `ttl` and the tier's, less the jitter. One whose `ttl` is zero
@@ -164,7 +165,7 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
             let message = format!("{bytes} bytes where {largest} are the most, raise max_bytes to hold it");
             return Err(CacheError::new(CacheErrorKind::TooLarge, message));
         }
-        let expires = self.clock.now() + self.jittered(&key, ttl);
+        let expires = self.clock.coarse_nanos().saturating_add(nanos(self.jittered(&key, ttl)));
         self.counters.add(Event::BytesIn, bytes);
         self.counters.count(Event::Inserted);
         let slot = Slot { value: entry.value, expires, bytes, weight: bytes.max(floor) };
@@ -211,8 +212,7 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
 
     /// Sets the longest time entries are kept, for those stored from now on.
     pub fn set_ttl(&self, ttl: Duration) {
-        let nanos = u64::try_from(ttl.min(LONGEST_TTL).as_nanos()).unwrap_or(u64::MAX);
-        self.ttl_nanos.store(nanos, Ordering::Relaxed);
+        self.ttl_nanos.store(nanos(ttl.min(LONGEST_TTL)), Ordering::Relaxed);
     }
 
     /// The longest time entries are kept now.
@@ -244,7 +244,7 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
 
     /// A miss that found an expired entry. Whatever is under the key by now goes only if it has expired too.
     #[cold]
-    fn expire(&self, key: &Key, now: Instant) {
+    fn expire(&self, key: &Key, now: u64) {
         self.counters.count(Event::Miss);
         if let Some((_, slot)) = self.store.remove_if(key, |slot| slot.expires <= now) {
             self.count_dropped(&slot, Event::Expired);
@@ -276,6 +276,10 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
         let fraction = (split_mix(number) >> 11) as f64 / (1_u64 << 53) as f64;
         ttl.mul_f64(1.0 - self.ttl_jitter * fraction).min(ttl)
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").

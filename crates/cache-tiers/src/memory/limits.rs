@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Fewer entries in a shard, and the shards fill unevenly.
 const ENTRIES_PER_SHARD: u64 = 256;
+/// With so many for each thread the machine runs at once, two seldom meet in one; more of them only cost cache lines.
+const SHARDS_PER_THREAD: u64 = 4;
 const MAX_SHARDS: u64 = 64;
 /// More than anyone has room for, and far from where sums of weights overflow.
 const MAX_ENTRIES: u64 = 1 << 31;
@@ -21,9 +23,11 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Bounds for a new tier, which also settle its number of shards: a power of two.
-    pub(super) fn new(max_entries: usize, max_bytes: u64) -> Self {
-        let n_shards = (max_entries as u64 / ENTRIES_PER_SHARD).clamp(1, MAX_SHARDS);
+    /// Bounds for a new tier on a machine that runs so many threads at once, which also settle its number of shards: a
+    /// power of two.
+    pub(super) fn new(max_entries: usize, max_bytes: u64, n_threads: usize) -> Self {
+        let most = (n_threads as u64 * SHARDS_PER_THREAD).next_power_of_two().min(MAX_SHARDS);
+        let n_shards = (max_entries as u64 / ENTRIES_PER_SHARD).clamp(1, most);
         let limits = Self {
             n_shards: 1 << n_shards.ilog2(),
             max_entries: AtomicU64::new(0),
@@ -91,7 +95,7 @@ mod tests {
         fn what_fits_by_weight_fits_by_entries_and_by_bytes(
             first in 1..100_000_usize, max_entries in 1..100_000_usize, max_bytes in 1..u64::MAX,
         ) {
-            let limits = Limits::new(first, max_bytes);
+            let limits = Limits::new(first, max_bytes, 16);
             limits.set(max_entries, max_bytes);
             let (floor, largest) = limits.weights();
             prop_assume!(limits.capacity() > 0);
@@ -106,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_default_has_32_shards_and_takes_entries_of_256_kib() {
-        let limits = Limits::new(10_000, 32 << 20);
+        let limits = Limits::new(10_000, 32 << 20, 16);
         assert_eq!(limits.n_shards(), 32);
         assert_eq!(limits.weights(), ((1 << 20) / 312, 256 << 10));
     }

@@ -2,7 +2,6 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Instant;
 
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
@@ -21,7 +20,8 @@ pub(super) type Store<V> = Cache<Key, Slot<V>, SlotWeight, KeyHash, CountDrops>;
 #[derive(Debug, Clone)]
 pub(super) struct Slot<V> {
     pub(super) value: V,
-    pub(super) expires: Instant,
+    /// By [`Clock::coarse_nanos`](crate::Clock::coarse_nanos).
+    pub(super) expires: u64,
     pub(super) bytes: u64,
     /// Kept, rather than worked out, because quick_cache demands that it never change behind its back.
     pub(super) weight: u64,

@@ -89,11 +89,15 @@ struct Interruption {
 
 impl Clock for Interruption {
     fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn coarse_nanos(&self) -> u64 {
         let tier = self.tier.lock().unwrap().take();
         if let Some(tier) = tier {
             put(&tier, 1, 5);
         }
-        self.clock.now()
+        self.clock.coarse_nanos()
     }
 
     fn wall(&self) -> SystemTime {
@@ -263,13 +267,19 @@ fn bounds_move_while_the_tier_is_in_use() {
     for (max_entries, max_bytes) in [(2_000, 32 << 20), (2_000, 128_000), (3, 128_000)] {
         tier.resize(max_entries, max_bytes);
         let stats = tier.stats();
-        assert_eq!((stats.max_size, stats.max_bytes), (max_entries.max(32) as u64, max_bytes));
+        // At least one entry a shard, of which the machine decides how many there are.
+        assert!(
+            stats.max_size == max_entries as u64 || (max_entries == 3 && stats.max_size <= 64),
+            "{stats:?}"
+        );
+        assert_eq!(stats.max_bytes, max_bytes);
         assert!(stats.size > 0);
         check_books(&stats);
         (0..10_000).for_each(|number| put(&tier, number, 100));
         check_books(&tier.stats());
     }
-    assert!(format!("{tier:?}").starts_with("MemoryTier { max_entries: 32, max_bytes: 128000"), "{tier:?}");
+    let shown = format!("MemoryTier {{ max_entries: {}, max_bytes: 128000", tier.stats().max_size);
+    assert!(format!("{tier:?}").starts_with(&shown), "{tier:?}");
 }
 
 #[test]
