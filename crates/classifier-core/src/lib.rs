@@ -1,0 +1,50 @@
+//! Decides where a question goes: an answer from established relations, from the news, or from general knowledge.
+//!
+//! ```
+//! use classifier_core::EmbeddedClassifier;
+//!
+//! let classifier = EmbeddedClassifier::built_in();
+//! let answer = classifier.classify("Has the FDA approved a new drug for gout this year?");
+//! assert_eq!(answer.category.as_str(), "REAL_TIME");
+//! assert_eq!(answer.route, "perplexity");
+//! assert_eq!(answer.temporal_signals.patterns, ["FDA approved", "new drug", "this year"]);
+//! ```
+//!
+//! # Nouns
+//!
+//! - A [`Taxonomy`] is a file that names the categories, their routes and the cues that speak for them.
+//! - A [`Classifier`] answers a [`Request`] with a [`Classification`]. The [`EmbeddedClassifier`] is one that needs
+//!   nothing; [`train`] makes its model from labelled rows.
+//! - The [`ClassificationSystem`] puts a cache before a classifier and says in [`Metadata`] how an answer came about.
+//! - A [`Config`] is resolved by [`config::Layers`] from flags, environment, file and defaults.
+//!
+//! # Errors
+//!
+//! One, [`Error`], with a [`kind`](Error::kind) to branch on.
+
+mod taxonomy;
+mod types;
+
+mod classifier;
+mod embedded;
+mod system;
+
+pub mod config;
+pub mod dataset;
+pub mod evaluation;
+pub mod lines;
+
+mod error;
+mod lexicon;
+mod text;
+
+pub use classifier::{Classifier, Context, Request};
+pub use config::Config;
+pub use embedded::{EmbeddedClassifier, EmbeddedOptions, TrainOptions, TrainReport, Trained, train};
+pub use error::{Error, ErrorKind, Result};
+pub use system::{Answer, CachedAnswer, ClassificationSystem, SystemBuilder, embedded_classifier};
+pub use taxonomy::{Category, CategoryId, CueGroup, Hybrid, Taxonomy};
+pub use types::{
+    Alternative, BiomedicalSignals, Classification, DegradedReason, Metadata, Optimization, Optimizations,
+    RequestId, Source, TemporalSignals, Uncertainty,
+};

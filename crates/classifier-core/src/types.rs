@@ -1,0 +1,223 @@
+//! What an answer consists of, under the names the original system gave its parts.
+
+use std::fmt;
+use std::time::Duration;
+
+use cache_tiers::CacheLevel;
+use hp_base::Priority;
+use serde::{Serialize, Serializer};
+
+use crate::taxonomy::CategoryId;
+
+/// Where a question goes, how sure that is, and why.
+///
+/// [`confidence`](Self::confidence) and the confidences of the alternatives sum to 1.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Classification {
+    /// The most probable category.
+    pub category: CategoryId,
+    /// Its calibrated probability, in (0, 1].
+    pub confidence: f64,
+    /// Which evidence decided, in one or two sentences.
+    pub reasoning: String,
+    /// All other categories, most probable first.
+    pub alternative_categories: Vec<Alternative>,
+    /// Reasons to be careful with this answer.
+    pub uncertainty_indicators: Vec<Uncertainty>,
+    /// What of the life sciences the question names, as it is written there.
+    pub biomedical_signals: BiomedicalSignals,
+    /// What in the question speaks of time.
+    pub temporal_signals: TemporalSignals,
+    /// Whether the question asks for two categories at once; the second is the first of the alternatives.
+    pub hybrid: bool,
+    /// Where questions of the category go.
+    pub route: String,
+}
+
+impl Classification {
+    /// About how many bytes it takes, for a cache's bound.
+    #[must_use]
+    pub(crate) fn weigh(this: &std::sync::Arc<Self>) -> usize {
+        let strings =
+            |strings: &[String]| strings.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
+        size_of::<Self>()
+            + this.reasoning.len()
+            + this.route.len()
+            + this.alternative_categories.len() * size_of::<Alternative>()
+            + this.uncertainty_indicators.len()
+            + strings(&this.biomedical_signals.entities)
+            + strings(&this.biomedical_signals.relationships)
+            + strings(&this.biomedical_signals.techniques)
+            + strings(&this.temporal_signals.keywords)
+            + strings(&this.temporal_signals.patterns)
+            + this.temporal_signals.years.len() * 2
+    }
+}
+
+/// A category that was not chosen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Alternative {
+    /// The category.
+    pub category: CategoryId,
+    /// Its calibrated probability, in [0, 1).
+    pub confidence: f64,
+}
+
+/// A reason to be careful with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Uncertainty {
+    /// The confidence is below `low_confidence_threshold`.
+    LowConfidence,
+    /// The second category is nearer than `close_alternatives_margin`.
+    CloseAlternatives,
+    /// One or two words only.
+    VeryShortQuery,
+    /// Nothing of the life sciences is named.
+    OutOfDomain,
+    /// Written in another language than English, of which the model knows less.
+    NonEnglish,
+}
+
+/// What of the life sciences a question names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BiomedicalSignals {
+    /// Metabolites, genes, proteins, diseases, drugs, pathways, organisms and tissues.
+    pub entities: Vec<String>,
+    /// Words that state a relation.
+    pub relationships: Vec<String>,
+    /// Analytical, statistical and computational techniques.
+    pub techniques: Vec<String>,
+}
+
+/// What in a question speaks of time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TemporalSignals {
+    /// Single words that ask for recency.
+    pub keywords: Vec<String>,
+    /// Expressions of several words that ask for recency.
+    pub patterns: Vec<String>,
+    /// Years from 1900 to 2049.
+    pub years: Vec<u16>,
+}
+
+/// How an answer came about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Metadata {
+    /// Unique among the answers of all processes.
+    pub request_id: RequestId,
+    /// The priority asked for.
+    pub priority: Priority,
+    /// What made this answer cheaper or faster than a plain computation.
+    pub optimizations_applied: Optimizations,
+    /// Whether a cache tier held the answer.
+    pub cache_hit: bool,
+    /// Which tier held it.
+    pub cache_level: Option<CacheLevel>,
+    /// Whether it was computed together with other requests.
+    pub batched: bool,
+    /// Whether it was computed for another, equal request.
+    pub deduplicated: bool,
+    /// From the call to the answer, in milliseconds.
+    #[serde(rename = "response_time_ms", serialize_with = "as_milliseconds")]
+    pub response_time: Duration,
+    /// Whether that is within `target_response_time_ms`.
+    pub target_met: bool,
+    /// What computed or held the answer.
+    pub source: Source,
+    /// Whether something that should have helped did not.
+    pub degraded: bool,
+    /// What did not help.
+    pub degraded_reason: Option<DegradedReason>,
+}
+
+/// What computed or held an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Source {
+    /// The memory of this process.
+    L1,
+    /// The embedded classifier, just now.
+    Embedded,
+}
+
+/// Why an answer is not what it should be. Nothing in this version can degrade an answer, so the type has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub enum DegradedReason {}
+
+/// Something that made an answer cheaper or faster than a plain computation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Optimization {
+    /// The answer came from the L1 cache.
+    L1Cache,
+    /// The embedded classifier was sure enough that nothing slower was asked.
+    EmbeddedClassifier,
+}
+
+/// A set of [`Optimization`]s; serialised as a list of names.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Optimizations(u32);
+
+impl Optimizations {
+    const ALL: [Optimization; 2] = [Optimization::L1Cache, Optimization::EmbeddedClassifier];
+
+    /// The set with `optimization` in it.
+    #[must_use]
+    pub const fn with(self, optimization: Optimization) -> Self {
+        Self(self.0 | 1 << optimization as u32)
+    }
+
+    /// Whether `optimization` is in the set.
+    #[must_use]
+    pub const fn contains(self, optimization: Optimization) -> bool {
+        self.0 & 1 << optimization as u32 != 0
+    }
+
+    /// The members of the set.
+    pub fn iter(self) -> impl Iterator<Item = Optimization> {
+        Self::ALL.into_iter().filter(move |&optimization| self.contains(optimization))
+    }
+}
+
+impl fmt::Debug for Optimizations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl Serialize for Optimizations {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+/// Names one answer: 128 bits, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId(pub(crate) u128);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+fn as_milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_nanos() as f64 / 1e6)
+}

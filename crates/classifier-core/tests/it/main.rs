@@ -1,0 +1,16 @@
+//! What the crate promises, seen from outside.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in tests a panic is how a failure is reported")]
+
+mod support;
+
+mod data;
+mod model_file;
+mod own_taxonomy;
+mod probabilities;
+mod training;
+
+mod cache_keys;
+mod settings;
+mod system;
+mod wire_names;
