@@ -1,0 +1,130 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use hp_base::Priority;
+
+use crate::bulk::BulkArgs;
+
+/// Decides where a question goes: KNOWLEDGE_GRAPH, REAL_TIME or GENERAL.
+#[derive(Debug, Parser)]
+#[command(name = "hp-classify", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 fine, 2 bad usage or input, 3 anything else.
+Every parameter of the configuration can be set by --set NAME=VALUE, by the variable HP_NAME or in the file; \
+`hp-classify config show` lists them.";
+
+/// Flags of all commands.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// A configuration file (TOML).
+    #[arg(long, global = true, value_name = "FILE", env = "HP_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Sets a parameter of the configuration; may be repeated.
+    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    pub(crate) set: Vec<(String, String)>,
+    /// A taxonomy file instead of the built-in one; the same as --set taxonomy=FILE.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) taxonomy: Option<PathBuf>,
+    /// A model file instead of the built-in one; the same as --set model=FILE.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Prints JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Classifies questions.
+    Classify(ClassifyArgs),
+    /// Classifies a file of any size, row by row.
+    Bulk(BulkArgs),
+    /// Measures the classifier on labelled rows.
+    Eval(EvalArgs),
+    /// Trains a classifier from labelled rows.
+    Train(TrainArgs),
+    /// Shows, checks or describes the configuration.
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Writes the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClassifyArgs {
+    /// The questions, each in quotes; `-` reads one a line from standard input.
+    #[arg(required = true, value_name = "QUERY")]
+    pub(crate) queries: Vec<String>,
+    /// How urgent they are: low, normal or high.
+    #[arg(long, default_value_t)]
+    pub(crate) priority: Priority,
+    /// What went before (previous_query, topic); may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = name_and_value)]
+    pub(crate) context: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// Labelled rows: JSON Lines with `query` and `label`.
+    pub(crate) file: PathBuf,
+    /// Only rows whose field has this value, written as JSON or as plain text; may be repeated. A missing field is null.
+    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = name_and_value)]
+    pub(crate) filter: Vec<(String, String)>,
+    /// Also writes each row with its prediction, as JSON Lines.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) predictions: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// Labelled rows: a JSON Lines file, or a folder of them.
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) data: Vec<PathBuf>,
+    /// Where the model goes.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Where the report goes, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Shows every parameter with its value and where that came from.
+    Show,
+    /// Checks the configuration and the files it names.
+    Check,
+    /// Prints the JSON Schema of a configuration file.
+    Schema,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

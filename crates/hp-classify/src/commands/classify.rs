@@ -1,0 +1,182 @@
+//! `hp-classify classify`: questions from the command line or, one a line, from standard input.
+
+use std::io::Write;
+
+use anyhow::Context as _;
+use classifier_core::dataset::MAX_LINE_BYTES;
+use classifier_core::lines::{LineError, LineReader};
+use classifier_core::{Answer, ClassificationSystem, Config, Context, ErrorKind, Request};
+use serde::Serialize;
+
+use crate::AlreadyTold;
+use crate::cli::ClassifyArgs;
+use crate::terminal::{self, BOLD, DIM};
+
+/// One line of `--json`.
+#[derive(Serialize)]
+struct Json<'a> {
+    query: &'a str,
+    #[serde(flatten)]
+    classification: &'a classifier_core::Classification,
+    metadata: &'a classifier_core::Metadata,
+}
+
+/// A line of standard input that got no answer.
+#[derive(Serialize)]
+struct JsonError<'a> {
+    line: u64,
+    error: &'a str,
+}
+
+pub(crate) fn run(args: &ClassifyArgs, config: &Config, json: bool) -> anyhow::Result<()> {
+    let mut context = Context::default();
+    for (key, value) in &args.context {
+        context.set(key, value)?;
+    }
+    let system = ClassificationSystem::new(config)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let asker = Asker { system: &system, args, context, json };
+        if let [query] = args.queries.as_slice()
+            && query == "-"
+        {
+            return asker.lines().await;
+        }
+        for (number, query) in args.queries.iter().enumerate() {
+            if number > 0 && !json {
+                writeln!(terminal::stdout())?;
+            }
+            asker.ask(query).await?;
+        }
+        Ok(())
+    })
+}
+
+struct Asker<'a> {
+    system: &'a ClassificationSystem,
+    args: &'a ClassifyArgs,
+    context: Context,
+    json: bool,
+}
+
+impl Asker<'_> {
+    async fn ask(&self, query: &str) -> anyhow::Result<()> {
+        let request = Request { query, context: self.context.clone(), priority: self.args.priority };
+        let answer = self.system.classify(&request).await?;
+        self.write(query, &answer)
+    }
+
+    /// Answers each line as it comes; a line that cannot be answered does not keep the others from theirs.
+    async fn lines(&self) -> anyhow::Result<()> {
+        let mut reader = LineReader::new(std::io::stdin().lock(), MAX_LINE_BYTES);
+        let mut all_answered = true;
+        loop {
+            let problem = match reader.read() {
+                Ok(None) => break,
+                Ok(Some(line)) if line.text.trim().is_empty() => continue,
+                Ok(Some(line)) => match self.ask(line.text).await {
+                    Ok(()) => continue,
+                    Err(error) if is_refusal(&error) => (line.number, error.to_string()),
+                    Err(error) => return Err(error),
+                },
+                Err(LineError::Line { number, problem }) => (number, format!("the line {problem}")),
+                Err(LineError::Io(error)) => return Err(error).context("cannot read standard input"),
+            };
+            all_answered = false;
+            self.refuse(problem.0, &problem.1)?;
+        }
+        if all_answered { Ok(()) } else { Err(AlreadyTold.into()) }
+    }
+
+    fn refuse(&self, line: u64, error: &str) -> anyhow::Result<()> {
+        if self.json {
+            let mut out = std::io::stdout().lock();
+            serde_json::to_writer(&mut out, &JsonError { line, error })?;
+            writeln!(out)?;
+        }
+        writeln!(terminal::stderr(), "line {line}: {error}")?;
+        Ok(())
+    }
+
+    fn write(&self, query: &str, answer: &Answer) -> anyhow::Result<()> {
+        let Answer { classification, metadata } = answer;
+        if self.json {
+            let mut out = std::io::stdout().lock();
+            serde_json::to_writer(&mut out, &Json { query, classification, metadata })
+                .map_err(std::io::Error::from)?;
+            writeln!(out)?;
+            return Ok(());
+        }
+        let mut out = terminal::stdout();
+        let sure = terminal::confidence_style(classification.confidence);
+        writeln!(
+            out,
+            "{BOLD}{}{BOLD:#}  {sure}{:.1} %{sure:#}  → {}{}",
+            classification.category,
+            100.0 * classification.confidence,
+            classification.route,
+            if classification.hybrid { "  (hybrid)" } else { "" }
+        )?;
+        writeln!(out, "  {DIM}question{DIM:#}   {}", printable(query))?;
+        writeln!(out, "  {DIM}because{DIM:#}    {}", printable(&classification.reasoning))?;
+        let others: Vec<_> = classification
+            .alternative_categories
+            .iter()
+            .map(|other| format!("{} {:.1} %", other.category, 100.0 * other.confidence))
+            .collect();
+        writeln!(out, "  {DIM}otherwise{DIM:#}  {}", others.join(", "))?;
+        for (name, found) in [
+            ("entities", &classification.biomedical_signals.entities),
+            ("relations", &classification.biomedical_signals.relationships),
+            ("techniques", &classification.biomedical_signals.techniques),
+            ("in time", &time_words(classification)),
+        ] {
+            if !found.is_empty() {
+                writeln!(out, "  {DIM}{name:<10}{DIM:#} {}", printable(&found.join(", ")))?;
+            }
+        }
+        if !classification.uncertainty_indicators.is_empty() {
+            let names: Vec<String> = classification
+                .uncertainty_indicators
+                .iter()
+                .map(|indicator| Ok(serde_json::to_string(indicator)?.trim_matches('"').replace('_', " ")))
+                .collect::<anyhow::Result<_>>()?;
+            writeln!(out, "  {DIM}careful{DIM:#}    {}", names.join(", "))?;
+        }
+        let source = serde_json::to_string(&metadata.source)?;
+        writeln!(
+            out,
+            "  {DIM}answered{DIM:#}   in {:.0} µs by {}",
+            metadata.response_time.as_secs_f64() * 1e6,
+            source.trim_matches('"')
+        )?;
+        Ok(())
+    }
+}
+
+fn time_words(classification: &classifier_core::Classification) -> Vec<String> {
+    let signals = &classification.temporal_signals;
+    let years = signals.years.iter().map(ToString::to_string);
+    signals.keywords.iter().chain(&signals.patterns).cloned().chain(years).collect()
+}
+
+/// Whether an error speaks of one question only.
+fn is_refusal(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<classifier_core::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::InvalidQuery)
+}
+
+/// A stranger's text without the control characters that could speak to the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(super::printable("a\u{1b}[31mb\nc"), "a [31mb c");
+    }
+}

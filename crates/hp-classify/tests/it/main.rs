@@ -1,0 +1,4 @@
+//! Runs the real binary.
+
+mod bulk;
+mod cli;
