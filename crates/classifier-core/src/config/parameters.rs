@@ -98,7 +98,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "l1_cache_size",
         kind: Kind::Integer { min: 1, max: 100_000_000 },
-        about: "Entries the memory cache holds at the most. 10000 answers take about 15 MB and cover the questions of \
+        about: "Entries the memory cache holds at the most. 10000 answers take some 10 MB and cover the questions of \
                 a busy day.",
         get: |config| Value::Integer(config.l1.max_entries as i64),
         set: |config, value| config.l1.max_entries = integer(&value) as usize,
@@ -139,8 +139,8 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "low_confidence_threshold",
         kind: Kind::Number { min: 0.0, max: 1.0 },
-        about: "Answers less confident than this are marked low_confidence. At 0.6 about one in sixteen held-out \
-                questions is marked.",
+        about: "Answers less confident than this are marked low_confidence. At 0.6 about one in twenty held-out \
+                everyday questions is marked.",
         get: |config| Value::Number(config.embedded.low_confidence_threshold),
         set: |config, value| config.embedded.low_confidence_threshold = number(&value),
     },
