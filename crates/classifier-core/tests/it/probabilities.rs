@@ -1,7 +1,6 @@
 //! Any text gets probabilities that are finite and sum to 1, and the same ones every time.
 
-use std::time::{Duration, Instant};
-
+use cache_tiers::normalize;
 use classifier_core::EmbeddedClassifier;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -171,20 +170,34 @@ fn extreme_texts_get_a_sound_answer() {
     }
 }
 
+/// What a cache key leaves out must not change an answer, or the first spelling asked would decide for all others.
 #[test]
-fn a_long_text_takes_time_in_proportion_to_its_length() {
-    let plain = "word ".repeat(20_000);
-    let half_matched =
-        ["between", "how does"].map(|start| format!("{start} {}", "and affect ".repeat(9_000)));
-    let time = |text: &str| {
-        let started = Instant::now();
-        let _ = built_in().classify(text);
-        started.elapsed()
-    };
-    let usual = time(&plain).max(Duration::from_millis(2));
-    for text in half_matched {
-        let taken = time(&text);
-        assert!(taken < 40 * usual, "{taken:?} where {usual:?} is usual: {}…", &text[..20]);
+fn what_shares_a_key_shares_its_answer() {
+    let cases = "A newborn has high ammonia. The father read of a new trial. Which enzyme is deficient";
+    for question in QUESTIONS.iter().copied().chain([cases]) {
+        let bare = question.trim_end_matches(['?', '.', '!', ' ']);
+        let usual = built_in().probabilities(bare);
+        for spelling in [
+            format!("{bare}?"),
+            format!("{bare} ?!"),
+            format!("{bare}...\n"),
+            bare.replace(' ', "\n"),
+            bare.replace(' ', " \u{200b}\t"),
+            bare.to_uppercase(),
+        ] {
+            if normalize(&spelling) == normalize(bare) {
+                assert_eq!(built_in().probabilities(&spelling), usual, "{spelling:?}");
+            }
+        }
+    }
+}
+
+/// Work that grows with the square of the length would take minutes here, and the runner would end the test.
+#[test]
+fn a_long_text_of_half_matches_is_answered() {
+    for start in ["between", "how does"] {
+        let text = format!("{start} {}", "and affect ".repeat(120_000));
+        check(built_in(), &text);
     }
 }
 
