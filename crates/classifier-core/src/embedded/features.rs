@@ -197,9 +197,9 @@ fn word_grams(analysis: &Analysis, features: &mut Features) {
     features.hashes = hashes;
 }
 
-/// The frame of "Which enzymes convert kynurenine?" is "which (enzyme) (word in -t) (name)": words that ask stay (those
-/// of other languages as the English word that asks the same), names become one placeholder, and of other words only
-/// the ending is left.
+/// The frame of "Which enzyme reduced kynurenine?" is "which enzyme (a word in -ed) (a name)": words that ask stay
+/// (those of other languages as the English word that asks the same), names become one placeholder, and of other words
+/// only the ending is left.
 fn frame_grams(analysis: &Analysis, features: &mut Features) {
     let prepared = &analysis.prepared;
     let mut hashes = std::mem::take(&mut features.hashes);
