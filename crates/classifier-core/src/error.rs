@@ -61,11 +61,14 @@ impl Error {
     }
 }
 
-/// The known name nearest to `written`, if one is near enough to have been meant.
-pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The known name nearest to `written`, if one is near enough to have been meant; case and white space around names do not
+/// count.
+#[must_use]
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase()), name))
+        .map(|name| (strsim::damerau_levenshtein(&written, &name.trim().to_lowercase()), name))
         .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
@@ -74,4 +77,22 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
 /// "; did you mean X?" when a known name is near.
 pub(crate) fn suggestion<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(written, known).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn near_names_are_found_and_far_ones_are_not() {
+        for (known, expected) in [
+            (&["id", "Query"][..], Some("Query")),
+            (&["queries", "quer"], Some("quer")),
+            (&[" query"], Some(" query")),
+            (&["id", "text"], None),
+            (&[], None),
+        ] {
+            assert_eq!(nearest("query", known.iter().copied()), expected);
+        }
+    }
 }

@@ -41,7 +41,7 @@ mod text;
 pub use classifier::{Classifier, Context, Request};
 pub use config::Config;
 pub use embedded::{EmbeddedClassifier, EmbeddedOptions, TrainOptions, TrainReport, Trained, train};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, nearest};
 pub use system::{Answer, CachedAnswer, ClassificationSystem, SystemBuilder, embedded_classifier};
 pub use taxonomy::{Category, CategoryId, CueGroup, Hybrid, Taxonomy};
 pub use types::{

@@ -2,12 +2,11 @@
 
 use std::io::{Cursor, Read, SeekFrom};
 
-use classifier_core::{Classification, Uncertainty};
+use classifier_core::{Classification, Uncertainty, nearest};
 use csv::{ReaderBuilder, StringRecord, Writer};
 
 use super::answer::Asker;
 use super::csv_records::RecordReader;
-use super::nearest::nearest;
 use crate::UsageError;
 
 /// The columns of the answer; columns of these names that the input has are replaced.

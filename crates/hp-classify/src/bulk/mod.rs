@@ -15,7 +15,6 @@ mod source;
 mod answer;
 mod csv_rows;
 mod json_rows;
-mod nearest;
 
 mod pool;
 mod sink;
