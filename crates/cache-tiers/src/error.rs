@@ -26,8 +26,7 @@ pub struct CacheError {
 
 /// What kind of failure a [`CacheError`] is.
 ///
-/// The tiers of this crate return [`TooLarge`](CacheErrorKind::TooLarge) alone; the others are part of the
-/// contract of [`CacheTier`](crate::CacheTier), for tiers that do I/O.
+/// The memory tier returns [`TooLarge`](CacheErrorKind::TooLarge) alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CacheErrorKind {
@@ -39,6 +38,10 @@ pub enum CacheErrorKind {
     Corrupt,
     /// The entry is heavier than the tier is willing to hold. Trying again is of no use.
     TooLarge,
+    /// The value has no form in which the tier could keep it. Trying again is of no use.
+    Unsupported,
+    /// What the tier was configured with cannot be used; the message says what to write instead.
+    InvalidConfig,
 }
 
 impl CacheError {
@@ -70,6 +73,8 @@ impl fmt::Display for CacheErrorKind {
             Self::Timeout => "cache timed out",
             Self::Corrupt => "cache entry corrupt",
             Self::TooLarge => "cache entry too large",
+            Self::Unsupported => "cache entry unsupported",
+            Self::InvalidConfig => "cache configuration invalid",
         })
     }
 }

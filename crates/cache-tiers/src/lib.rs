@@ -47,27 +47,33 @@
 //! One, [`CacheError`], with a [`kind`](CacheError::kind). The memory tier fails only to store what is too large
 //! for it, and reading it never fails. Whatever the error, go on as if the entry were absent.
 
-#![forbid(unsafe_code)]
-
 mod key;
 mod normalize;
 
+mod peers;
 mod tier;
 
 mod error;
 mod stats;
 
+#[cfg(feature = "record")]
+mod codec;
 mod memory;
+#[cfg(any(feature = "disk", feature = "remote"))]
+mod record;
 
 #[cfg(feature = "contract")]
 pub mod contract;
 
+#[cfg(feature = "record")]
+pub use codec::{Codec, MessagePack};
 pub use error::{CacheError, CacheErrorKind};
-pub use hp_base::{Clock, ManualClock, SystemClock};
+pub use hp_base::{BreakerState, Clock, ManualClock, SystemClock};
 pub use key::{Key, KeySpace, KeySpaceBuilder, ParseKeyError};
 pub use memory::{MemoryConfig, MemoryTier};
 pub use normalize::normalize;
-pub use stats::TierStats;
+pub use peers::{Claim, Lease, Leases, Notes, Position, Replicas};
+pub use stats::{TierState, TierStats};
 pub use tier::{CacheLevel, CacheTier, Entry, Forget, NoCache, Probe};
 
 #[cfg(test)]

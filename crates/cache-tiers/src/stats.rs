@@ -4,6 +4,7 @@ use std::array;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use hp_base::BreakerState;
 use serde::Serialize;
 
 /// What a tier has done since it was made, and how full it is.
@@ -50,6 +51,43 @@ pub struct TierStats {
     pub bytes: u64,
     /// The most bytes the tier will hold; 0 where bytes are not what bounds it.
     pub max_bytes: u64,
+    /// Whether the tier is at work, and if not, why.
+    pub state: TierState,
+    /// What the tier's breaker lets through; the least of them where reads and writes have one each, and none where
+    /// the tier has no breaker.
+    pub breaker: Option<BreakerState>,
+    /// Reads and writes that failed, other than by taking too long.
+    pub errors: u64,
+    /// Reads and writes that took too long.
+    pub timeouts: u64,
+    /// Reads and writes that were not tried, because the tier is out of service.
+    pub bypassed: u64,
+    /// Writes that are waiting now.
+    pub queue_depth: u64,
+    /// Writes that were given up: because too many were waiting, or because the tier failed.
+    pub dropped_writes: u64,
+}
+
+/// Whether a tier is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TierState {
+    /// It is.
+    #[default]
+    Ready,
+    /// It keeps nothing, because it was told so.
+    Disabled,
+    /// It is being opened, or connected to for the first time.
+    Starting,
+    /// Another process has it open.
+    Locked,
+    /// What was there could not be used; it was put aside, and a new store is being made.
+    Quarantined,
+    /// It can be read and not be written: the place is read-only or full.
+    ReadOnly,
+    /// The store fails or cannot be reached.
+    Unavailable,
 }
 
 impl TierStats {
@@ -75,9 +113,12 @@ pub(crate) enum Event {
     Rejected,
     BytesIn,
     BytesOut,
+    Error,
+    Timeout,
+    Bypassed,
 }
 
-const N_EVENTS: usize = Event::BytesOut as usize + 1;
+const N_EVENTS: usize = Event::Bypassed as usize + 1;
 
 /// The threads that get a stripe of their own: more than the workers of most programs, in 8 KiB.
 const N_OWNED: usize = 64;
@@ -93,7 +134,7 @@ pub(crate) struct Counters {
     stripes: Box<[Stripe; N_OWNED + N_SHARED]>,
 }
 
-/// Two cache lines, because processors fetch them in pairs.
+/// Whole pairs of cache lines, because processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Stripe([AtomicU64; N_EVENTS]);
