@@ -59,6 +59,9 @@ mod stats;
 #[cfg(feature = "record")]
 mod codec;
 mod memory;
+mod tiered;
+mod warm;
+
 #[cfg(any(feature = "disk", feature = "remote"))]
 mod record;
 
@@ -75,6 +78,12 @@ pub use normalize::normalize;
 pub use peers::{Claim, Lease, Leases, Notes, Position, Replicas};
 pub use stats::{TierState, TierStats};
 pub use tier::{CacheLevel, CacheTier, Entry, Forget, NoCache, Probe};
+pub use tiered::{
+    CacheStats, Hit, LoadError, Lookup, OverallStats, RefreshClaim, Resume, Retention, TieredBuilder,
+    TieredCache, TieredConfig,
+};
+
+pub use warm::{WarmOptions, WarmReport, Warmed, warm};
 
 #[cfg(test)]
 mod tests;

@@ -94,4 +94,6 @@ pub trait Notes: Debug + Send + Sync + 'static {
     async fn write_note(&self, name: &str, bytes: Vec<u8>) -> Result<(), CacheError>;
 }
 
-const _: (Option<&dyn Replicas>, Option<&dyn Leases>, Option<&dyn Notes>) = (None, None, None);
+const _: Option<&dyn Replicas> = None;
+const _: Option<&dyn Leases> = None;
+const _: Option<&dyn Notes> = None;
