@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -86,6 +86,8 @@ pub struct MemoryTier<V> {
     ttl_nanos: AtomicU64,
     ttl_jitter: f64,
     n_jittered: AtomicU64,
+    /// The number of flushes so far; entries stored before the last one are as good as gone.
+    epoch: AtomicU32,
 }
 
 impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
@@ -112,6 +114,7 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
             ttl_nanos: AtomicU64::new(0),
             ttl_jitter: if config.ttl_jitter.is_finite() { config.ttl_jitter.clamp(0.0, 0.9) } else { 0.0 },
             n_jittered: AtomicU64::new(0),
+            epoch: AtomicU32::new(0),
         };
         tier.set_ttl(config.ttl);
         if !is_enabled {
@@ -136,8 +139,8 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
             return None;
         };
         let now = self.clock.coarse_nanos();
-        if slot.expires <= now {
-            self.expire(key, now);
+        if slot.expires <= now || slot.epoch != self.epoch.load(Ordering::Relaxed) {
+            self.drop_dead(key, now);
             return None;
         }
         self.counters.count(Event::Hit);
@@ -165,10 +168,11 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
             let message = format!("{bytes} bytes where {largest} are the most, raise max_bytes to hold it");
             return Err(CacheError::new(CacheErrorKind::TooLarge, message));
         }
+        let epoch = self.epoch.load(Ordering::Relaxed);
         let expires = self.clock.coarse_nanos().saturating_add(nanos(self.jittered(&key, ttl)));
         self.counters.add(Event::BytesIn, bytes);
         self.counters.count(Event::Inserted);
-        let slot = Slot { value: entry.value, expires, bytes, weight: bytes.max(floor) };
+        let slot = Slot { value: entry.value, expires, bytes, epoch, weight: bytes.max(floor) };
         store::insert(&self.store, key, slot);
         Ok(())
     }
@@ -178,7 +182,13 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
         self.drop_one(key, Event::Forgotten)
     }
 
-    /// Drops all entries, one by one, which takes time in proportion to their number.
+    /// Forgets all entries at once, whatever their number. Their memory is given back as they are asked for or make room;
+    /// until then they count in `size` and `bytes`.
+    pub fn flush(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Drops all entries, one by one, which gives their memory back and takes time in proportion to their number.
     pub fn clear(&self) {
         for (_, slot) in self.store.drain() {
             self.count_dropped(&slot, Event::Forgotten);
@@ -242,12 +252,16 @@ impl<V: Clone + Send + Sync + 'static> MemoryTier<V> {
         }
     }
 
-    /// A miss that found an expired entry. Whatever is under the key by now goes only if it has expired too.
+    /// A miss that found an entry which has expired or was flushed. Whatever is under the key by now goes only if it
+    /// has too.
     #[cold]
-    fn expire(&self, key: &Key, now: u64) {
+    fn drop_dead(&self, key: &Key, now: u64) {
         self.counters.count(Event::Miss);
-        if let Some((_, slot)) = self.store.remove_if(key, |slot| slot.expires <= now) {
-            self.count_dropped(&slot, Event::Expired);
+        let epoch = self.epoch.load(Ordering::Relaxed);
+        let removed = self.store.remove_if(key, |slot| slot.expires <= now || slot.epoch != epoch);
+        if let Some((_, slot)) = removed {
+            let why = if slot.epoch == epoch { Event::Expired } else { Event::Forgotten };
+            self.count_dropped(&slot, why);
         }
     }
 
@@ -309,7 +323,7 @@ impl<V: Clone + Send + Sync + 'static> CacheTier<V> for MemoryTier<V> {
             Forget::Key(key) => {
                 self.remove(&key);
             }
-            Forget::All => self.clear(),
+            Forget::All => self.flush(),
         }
         Ok(())
     }

@@ -102,6 +102,10 @@ impl TierStats {
 
 /// What [`Counters`] count.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(any(feature = "disk", feature = "remote")),
+    expect(dead_code, reason = "only tiers that do I/O fail")
+)]
 pub(crate) enum Event {
     Hit,
     Miss,

@@ -4,3 +4,4 @@ mod contract;
 mod key;
 mod memory;
 mod normalize;
+mod tiered;

@@ -23,6 +23,8 @@ pub(super) struct Slot<V> {
     /// By [`Clock::coarse_nanos`](crate::Clock::coarse_nanos).
     pub(super) expires: u64,
     pub(super) bytes: u64,
+    /// The flush it was stored after.
+    pub(super) epoch: u32,
     /// Kept, rather than worked out, because quick_cache demands that it never change behind its back.
     pub(super) weight: u64,
 }

@@ -25,7 +25,8 @@ impl Default for TieredConfig {
     }
 }
 
-/// For how long a value is kept in each tier; zero keeps it out. Each tier has a bound of its own besides.
+/// For how long a value is kept in each tier. A tier for which this is zero is left alone: what it holds under the key
+/// stays. Each tier has a bound of its own besides.
 ///
 /// ```
 /// use std::time::Duration;
@@ -53,7 +54,7 @@ impl Retention {
     }
 
     /// In memory alone: for what this process would rather not vouch for to others, such as answers given while
-    /// something was broken.
+    /// something was broken. What other tiers hold is found again when this has expired.
     #[must_use]
     pub const fn memory_only(ttl: Duration) -> Self {
         Self { l1: ttl, l2: Duration::ZERO, l3: Duration::ZERO }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::flight::{Leading, Turn};
+use super::queue::Queued;
 use super::{Hit, Retention, TieredCache};
 use crate::{CacheLevel, Claim, Entry, Key, Lease};
 
@@ -79,7 +80,10 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
         if let Some(crate::Probe::Hit(entry)) = memory.map(|memory| memory.probe(key)) {
             return Some(self.shared.hit(entry, CacheLevel::L1Memory)).filter(|hit| !hit.is_stale);
         }
-        let queued = self.shared.lower.iter().find_map(|lower| lower.queue.get(key))?;
+        let queued = self.shared.lower.iter().find_map(|lower| match lower.queue.get(key) {
+            Queued::Entry(entry) => Some(entry),
+            Queued::Expired | Queued::Nothing => None,
+        })?;
         Some(self.shared.hit(queued, CacheLevel::L1Memory)).filter(|hit| !hit.is_stale)
     }
 
@@ -131,10 +135,11 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
             // Those who wait in other processes look there as soon as the lease is gone.
             Some(tier) if !retention.l3.is_zero() => {
                 let entry = Entry { value: value.clone(), ttl: self.shared.kept_for(retention.l3) };
-                match tier.put(*key, entry).await {
-                    Ok(()) => self.shared.put_on_disk(*key, value.clone(), retention.l2),
-                    Err(_) => self.shared.put_below(*key, value.clone(), retention),
-                }
+                let retention = match tier.put(*key, entry).await {
+                    Ok(()) => Retention { l3: Duration::ZERO, ..retention },
+                    Err(_) => retention,
+                };
+                self.shared.put_below(*key, value.clone(), retention);
             }
             _ => self.shared.put_below(*key, value.clone(), retention),
         }

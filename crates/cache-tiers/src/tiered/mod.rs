@@ -152,8 +152,7 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
         }
     }
 
-    /// Keeps a value: in memory at once, further down in the background. Tiers whose retention is zero drop what they
-    /// have under the key.
+    /// Keeps a value: in memory at once, further down in the background.
     pub async fn put(&self, key: Key, value: V, retention: Retention) {
         self.shared.put_in_memory(key, value.clone(), retention.l1).await;
         self.shared.put_below(key, value, retention);

@@ -52,6 +52,16 @@ struct Pending<V> {
     number: u64,
 }
 
+/// What a queue knows of a key.
+pub(super) enum Queued<V> {
+    /// It is to be written.
+    Entry(Entry<V>),
+    /// It was to be written, and its time is over; what the tier holds is older still.
+    Expired,
+    /// Nothing.
+    Nothing,
+}
+
 /// What the task does next.
 enum Work<V> {
     Forget(Forget, oneshot::Sender<Result<(), CacheError>>),
@@ -123,14 +133,18 @@ impl<V: Clone + Send + Sync + 'static> Queue<V> {
     }
 
     /// What is to be written under the key, if anything is.
-    pub(super) fn get(&self, key: &Key) -> Option<Entry<V>> {
+    pub(super) fn get(&self, key: &Key) -> Queued<V> {
         if self.n_readable.load(Ordering::Acquire) == 0 {
-            return None;
+            return Queued::Nothing;
         }
         let inner = self.lock();
-        let pending = inner.waiting.get(key).or_else(|| inner.writing.get(key))?;
-        let left = pending.expires.checked_sub(self.clock.coarse_nanos()).filter(|&left| left > 0)?;
-        Some(Entry { value: pending.value.clone(), ttl: Duration::from_nanos(left) })
+        let Some(pending) = inner.waiting.get(key).or_else(|| inner.writing.get(key)) else {
+            return Queued::Nothing;
+        };
+        match pending.expires.saturating_sub(self.clock.coarse_nanos()) {
+            0 => Queued::Expired,
+            left => Queued::Entry(Entry { value: pending.value.clone(), ttl: Duration::from_nanos(left) }),
+        }
     }
 
     /// Cancels what waits and has the tier forget; the receiver gets the tier's answer.
@@ -217,10 +231,10 @@ impl<V: Clone + Send + Sync + 'static> Queue<V> {
         while batch.len() < BATCH
             && let Some((key, pending)) = inner.pop_oldest()
         {
-            if let Some(left) = pending.expires.checked_sub(now).filter(|&left| left > 0) {
-                batch.push((key, Entry { value: pending.value.clone(), ttl: Duration::from_nanos(left) }));
-                inner.writing.insert(key, pending);
-            }
+            // Without any time left it still takes the place of what the tier holds: by dropping that.
+            let left = Duration::from_nanos(pending.expires.saturating_sub(now));
+            batch.push((key, Entry { value: pending.value.clone(), ttl: left }));
+            inner.writing.insert(key, pending);
         }
         self.publish(&inner);
         if !batch.is_empty() {

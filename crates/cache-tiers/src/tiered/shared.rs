@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use hp_base::Clock;
 
-use super::queue::Queue;
+use super::queue::{Queue, Queued};
 use super::{Hit, Lookup, Resume, Retention, TieredConfig};
 use crate::{CacheError, CacheErrorKind, CacheLevel, CacheTier, Entry, Forget, Key, Notes, Probe};
 
@@ -74,8 +74,10 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     pub(super) fn probe_lower(&self, key: &Key) -> Lookup<V> {
         let version = self.versions.of(key);
         for (at, lower) in self.lower.iter().enumerate() {
-            if let Some(entry) = lower.queue.get(key) {
-                return Lookup::Hit(self.hit(entry, CacheLevel::L1Memory));
+            match lower.queue.get(key) {
+                Queued::Entry(entry) => return Lookup::Hit(self.hit(entry, CacheLevel::L1Memory)),
+                Queued::Expired => continue,
+                Queued::Nothing => {}
             }
             match lower.queue.tier().probe(key) {
                 Probe::Hit(entry) => return Lookup::Hit(self.promote(*key, entry, at, version)),
@@ -90,12 +92,11 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     pub(super) async fn fetch(&self, key: &Key, resume: Resume) -> Option<Hit<V>> {
         for (at, lower) in self.lower.iter().enumerate().skip(resume.lower) {
             let tier = lower.queue.tier();
-            let probed = if at == resume.lower {
-                Probe::Pending
-            } else if let Some(entry) = lower.queue.get(key) {
-                return Some(self.hit(entry, CacheLevel::L1Memory));
-            } else {
-                tier.probe(key)
+            let probed = match lower.queue.get(key) {
+                Queued::Entry(entry) => return Some(self.hit(entry, CacheLevel::L1Memory)),
+                Queued::Expired => continue,
+                Queued::Nothing if at == resume.lower => Probe::Pending,
+                Queued::Nothing => tier.probe(key),
             };
             let found = match probed {
                 Probe::Hit(entry) => Some(entry),
@@ -112,10 +113,10 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         None
     }
 
-    /// Keeps a value in memory, or drops what memory has under the key.
+    /// Keeps a value in memory.
     pub(super) async fn put_in_memory(&self, key: Key, value: V, ttl: Duration) {
         self.versions.move_on(Forget::Key(key));
-        let Some(memory) = &self.memory else { return };
+        let Some(memory) = self.memory.as_ref().filter(|_| !ttl.is_zero()) else { return };
         if let Err(error) = memory.put(key, Entry { value, ttl: self.kept_for(ttl) }).await {
             tracing::debug!(%error, "an entry was not kept in memory");
         }
@@ -128,20 +129,16 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                 CacheLevel::L3Distributed => retention.l3,
                 _ => retention.l2,
             };
-            lower.queue.push(key, Entry { value: value.clone(), ttl: self.kept_for(ttl) });
-        }
-    }
-
-    /// Queues a value for the disk alone.
-    pub(super) fn put_on_disk(&self, key: Key, value: V, ttl: Duration) {
-        for lower in self.lower.iter().filter(|lower| lower.level == CacheLevel::L2Persistent) {
+            if ttl.is_zero() {
+                continue;
+            }
             lower.queue.push(key, Entry { value: value.clone(), ttl: self.kept_for(ttl) });
         }
     }
 
     /// The time for which a tier keeps an entry: the one in which it is fresh, and the one in which it is stale.
     pub(super) fn kept_for(&self, ttl: Duration) -> Duration {
-        if ttl.is_zero() { ttl } else { ttl.saturating_add(self.config.stale_while_revalidate) }
+        ttl.saturating_add(self.config.stale_while_revalidate)
     }
 
     /// Forgets in memory and in the lower tiers that are chosen.

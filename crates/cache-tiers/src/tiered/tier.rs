@@ -2,14 +2,13 @@
 
 use async_trait::async_trait;
 
-use super::{Lookup, Retention, TieredCache};
+use super::{Retention, TieredCache};
 use crate::stats::Event;
 use crate::{CacheError, CacheTier, Entry, Forget, Key, Probe, TierStats};
 
 #[async_trait]
 impl<V: Clone + Send + Sync + 'static> CacheTier<V> for TieredCache<V> {
-    /// Looks in memory and in the queues. A look further down begins again with `fetch`, so that every tier counts it
-    /// once.
+    /// Looks in memory. A look further down begins with `fetch`, so that every tier below counts it once.
     fn probe(&self, key: &Key) -> Probe<V> {
         if let Some(memory) = &self.shared.memory
             && let Probe::Hit(entry) = memory.probe(key)
@@ -26,15 +25,14 @@ impl<V: Clone + Send + Sync + 'static> CacheTier<V> for TieredCache<V> {
     }
 
     async fn fetch(&self, key: &Key) -> Result<Option<Entry<V>>, CacheError> {
-        let hit = match self.probe_lower(key) {
-            Lookup::Hit(hit) => Some(hit),
-            Lookup::Miss => None,
-            Lookup::Pending(resume) => self.fetch(key, resume).await,
-        };
+        let hit = self.get(key).await;
         Ok(hit.map(|hit| Entry { value: hit.value, ttl: hit.ttl }))
     }
 
     async fn put(&self, key: Key, entry: Entry<V>) -> Result<(), CacheError> {
+        if entry.ttl.is_zero() {
+            return self.forget(Forget::Key(key)).await;
+        }
         self.put(key, entry.value, Retention::everywhere(entry.ttl)).await;
         Ok(())
     }
