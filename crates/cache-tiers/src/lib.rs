@@ -79,8 +79,8 @@ pub use peers::{Claim, Lease, Leases, Notes, Position, Replicas};
 pub use stats::{TierState, TierStats};
 pub use tier::{CacheLevel, CacheTier, Entry, Forget, NoCache, Probe};
 pub use tiered::{
-    CacheStats, Hit, LoadError, Lookup, OverallStats, RefreshClaim, Resume, Retention, TieredBuilder,
-    TieredCache, TieredConfig,
+    CacheStats, Hit, LoadError, Loaded, Lookup, Origin, OverallStats, RefreshClaim, Resume, Retention,
+    TieredBuilder, TieredCache, TieredConfig,
 };
 
 pub use warm::{WarmOptions, WarmReport, Warmed, warm};

@@ -12,6 +12,28 @@ use super::queue::Queued;
 use super::{Hit, Retention, TieredCache};
 use crate::{CacheLevel, Claim, Entry, Key, Lease};
 
+/// A value, and how it was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loaded<V> {
+    /// The value.
+    pub value: V,
+    /// The time it has left; zero if it is stale.
+    pub ttl: Duration,
+    /// How it was had.
+    pub origin: Origin,
+}
+
+/// How a value was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It was in a tier.
+    Cached(CacheLevel),
+    /// It was worked out for somebody else who asked at the same time.
+    Coalesced,
+    /// It was worked out for this caller.
+    Loaded,
+}
+
 /// No value was had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadError<E> {
@@ -37,12 +59,12 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
         key: &Key,
         patience: Duration,
         load: impl FnOnce() -> F + Send,
-    ) -> Result<Hit<V>, LoadError<E>>
+    ) -> Result<Loaded<V>, LoadError<E>>
     where
         F: Future<Output = Result<(V, Retention), E>> + Send,
     {
         if let Some(hit) = self.get(key).await {
-            return Ok(hit);
+            return Ok(hit.into());
         }
         let deadline = Instant::now() + patience;
         let leading = loop {
@@ -52,7 +74,7 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
                     let landed =
                         timeout_at(deadline, following.value()).await.map_err(|_| LoadError::OutOfTime)?;
                     if let Some((value, ttl)) = landed {
-                        return Ok(Hit { value, ttl, level: CacheLevel::L1Memory, is_stale: false });
+                        return Ok(Loaded { value, ttl, origin: Origin::Coalesced });
                     }
                 }
             }
@@ -60,12 +82,12 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
         // Whoever led before may have landed between our look and our turn.
         if let Some(hit) = self.at_hand(key) {
             leading.land((hit.value.clone(), hit.ttl));
-            return Ok(hit);
+            return Ok(Loaded { origin: Origin::Coalesced, ..hit.into() });
         }
         let lease = match self.lease(key, deadline).await? {
             Leased::Found(hit) => {
                 leading.land((hit.value.clone(), hit.ttl));
-                return Ok(hit);
+                return Ok(hit.into());
             }
             Leased::Mine(lease) => Some(lease),
             Leased::Alone => None,
@@ -128,7 +150,7 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
         retention: Retention,
         leading: Leading<(V, Duration)>,
         lease: Option<Lease>,
-    ) -> Hit<V> {
+    ) -> Loaded<V> {
         self.shared.put_in_memory(*key, value.clone(), retention.l1).await;
         let shared_tier = self.tier(CacheLevel::L3Distributed).filter(|_| lease.is_some());
         match shared_tier {
@@ -145,7 +167,13 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
         }
         drop(lease);
         leading.land((value.clone(), retention.l1));
-        Hit { value, ttl: retention.l1, level: CacheLevel::L1Memory, is_stale: false }
+        Loaded { value, ttl: retention.l1, origin: Origin::Loaded }
+    }
+}
+
+impl<V> From<Hit<V>> for Loaded<V> {
+    fn from(hit: Hit<V>) -> Self {
+        Self { value: hit.value, ttl: hit.ttl, origin: Origin::Cached(hit.level) }
     }
 }
 

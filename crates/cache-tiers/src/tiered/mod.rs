@@ -24,7 +24,7 @@ mod tier;
 
 pub use builder::TieredBuilder;
 pub use config::{Retention, TieredConfig};
-pub use load::LoadError;
+pub use load::{LoadError, Loaded, Origin};
 pub use stats::{CacheStats, OverallStats};
 
 use flight::Flights;
@@ -114,7 +114,7 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
     /// Looks as far as looking needs no waiting.
     #[inline]
     pub fn probe(&self, key: &Key) -> Lookup<V> {
-        let started = HitTimes::is_sampled().then(|| self.shared.clock.now());
+        let started = self.times.is_sampled().then(|| self.shared.clock.now());
         if let Some(memory) = &self.shared.memory
             && let Probe::Hit(entry) = memory.probe(key)
         {

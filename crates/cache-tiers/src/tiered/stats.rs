@@ -51,9 +51,9 @@ struct Sum {
 }
 
 impl HitTimes {
-    /// Whether the hit that may follow is to be timed.
+    /// Whether the hit that may follow is to be timed: the first one is, too.
     #[inline]
-    pub(super) fn is_sampled() -> bool {
+    pub(super) fn is_sampled(&self) -> bool {
         thread_local! {
             static N_CALLS: Cell<u32> = const { Cell::new(0) };
         }
@@ -61,7 +61,7 @@ impl HitTimes {
             let n = n_calls.get().wrapping_add(1);
             n_calls.set(n);
             n % SAMPLE == 1
-        })
+        }) || self.sampled.n.load(Ordering::Relaxed) == 0
     }
 
     /// A sampled hit in memory.

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::support::{HOUR, ONE, Three, key, three, three_with};
-use crate::{CacheErrorKind, Entry, Forget, Lookup, Position, Replicas, TieredConfig};
+use super::support::{Below, HOUR, Meddled, ONE, Three, key, memory, three, three_with};
+use crate::{
+    CacheErrorKind, Entry, Forget, Lookup, ManualClock, Position, Replicas, TieredCache, TieredConfig,
+};
 
 #[tokio::test]
 async fn a_queued_write_is_cancelled_and_one_under_way_is_followed() {
@@ -67,6 +69,22 @@ async fn a_value_read_before_and_promoted_after_is_taken_back() {
         assert_eq!(three.get(1).await, None);
         assert_eq!(three.l2.store.get(&key(1)), None);
     }
+}
+
+#[tokio::test]
+async fn a_value_forgotten_while_it_is_promoted_is_taken_back() {
+    let clock = Arc::new(ManualClock::new());
+    let meddled = Arc::new(Meddled { store: memory(clock.clone()), cache: OnceLock::new() });
+    let (l2, l3) = (Below::new(clock.clone()), Below::new(clock.clone()));
+    l3.store.insert(ONE, Entry { value: vec![7], ttl: HOUR }).unwrap();
+    let builder = TieredCache::builder(clock).memory(meddled.clone()).disk(l2.clone()).remote(l3);
+    let cache = Arc::new(builder.build());
+    meddled.cache.set(Arc::downgrade(&cache)).unwrap();
+    assert!(cache.get(&ONE).await.is_some());
+    assert_eq!(meddled.store.get(&ONE), None);
+    cache.drain().await;
+    assert_eq!(l2.store.get(&ONE), None);
+    assert_eq!(cache.get(&ONE).await, None);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 
 use super::support::{HOUR, ONE, Value, key, three, three_with};
 use crate::{
-    CacheError, CacheErrorKind, CacheLevel, Claim, Entry, Key, Lease, Leases, LoadError, Retention,
+    CacheError, CacheErrorKind, CacheLevel, Claim, Entry, Key, Lease, Leases, LoadError, Origin, Retention,
     TieredConfig,
 };
 
@@ -36,7 +36,9 @@ async fn of_a_thousand_one_loads() {
     three.cache.drain().await;
     assert!(three.l2.store.get(&key(1)).is_some() && three.l3.store.get(&key(1)).is_some());
     let again = three.cache.get_or_load(&ONE, HOUR, load).await.unwrap();
-    assert_eq!((again.level, n_loads.load(Ordering::SeqCst)), (CacheLevel::L1Memory, 1));
+    assert_eq!((again.origin, n_loads.load(Ordering::SeqCst)), (Origin::Cached(CacheLevel::L1Memory), 1));
+    let count = |origin| all.iter().flatten().filter(|loaded| loaded.origin == origin).count();
+    assert_eq!((count(Origin::Loaded), count(Origin::Coalesced)), (1, 999));
 }
 
 #[tokio::test]

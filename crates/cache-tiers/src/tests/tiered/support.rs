@@ -1,10 +1,11 @@
 //! Tiers for tests of what is above them: they must be fetched from, and do as they are told.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -113,6 +114,40 @@ impl CacheTier<Value> for Below {
     async fn forget(&self, what: Forget) -> Result<(), CacheError> {
         self.gate.pass().await;
         self.check()?;
+        self.store.forget(what).await
+    }
+
+    fn stats(&self) -> TierStats {
+        self.store.stats()
+    }
+}
+
+/// A memory tier in which, when it is armed, somebody forgets each key just before it is put.
+#[derive(Debug)]
+pub(super) struct Meddled {
+    pub(super) store: Arc<MemoryTier<Value>>,
+    pub(super) cache: OnceLock<Weak<TieredCache<Value>>>,
+}
+
+#[async_trait]
+impl CacheTier<Value> for Meddled {
+    fn probe(&self, key: &Key) -> Probe<Value> {
+        self.store.get(key).map_or(Probe::Miss, Probe::Hit)
+    }
+
+    async fn fetch(&self, key: &Key) -> Result<Option<Entry<Value>>, CacheError> {
+        Ok(self.store.get(key))
+    }
+
+    async fn put(&self, key: Key, entry: Entry<Value>) -> Result<(), CacheError> {
+        if let Some(cache) = self.cache.get().and_then(Weak::upgrade) {
+            // It goes as far as it can: memory has forgotten, the tiers below are still to be told.
+            let _ = cache.forget(Forget::Key(key)).now_or_never();
+        }
+        self.store.insert(key, entry)
+    }
+
+    async fn forget(&self, what: Forget) -> Result<(), CacheError> {
         self.store.forget(what).await
     }
 
