@@ -42,6 +42,20 @@ async fn of_a_thousand_one_loads() {
 }
 
 #[tokio::test]
+async fn what_came_while_looking_further_down_is_used() {
+    let three = three(TieredConfig::default());
+    three.l3.gate.shut();
+    let asked = three.cache.get_or_load(&ONE, HOUR, || async { loaded(8) });
+    let landed = async {
+        three.l3.gate.is_reached().await;
+        three.put(1, 7).await;
+        three.l3.gate.open();
+    };
+    let (asked, ()) = tokio::join!(asked, landed);
+    assert_eq!(asked.map(|loaded| (loaded.value[0], loaded.origin)), Ok((7, Origin::Coalesced)));
+}
+
+#[tokio::test]
 async fn a_failure_is_not_kept_and_another_takes_over() {
     let three = three(TieredConfig::default());
     let n_loads = AtomicU64::new(0);

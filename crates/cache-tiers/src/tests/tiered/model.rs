@@ -1,6 +1,7 @@
 //! Whatever is done to a tiered cache in whatever order, it finds what a plain map would.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -41,8 +42,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-async fn agrees(steps: Vec<Step>) -> Result<(), TestCaseError> {
+async fn agrees(steps: Vec<Step>, answers_probes: [bool; 2]) -> Result<(), TestCaseError> {
     let three = three(TieredConfig::default());
+    three.l2.answers_probes.store(answers_probes[0], Ordering::SeqCst);
+    three.l3.answers_probes.store(answers_probes[1], Ordering::SeqCst);
     let mut model: HashMap<u8, (u8, u64)> = HashMap::new();
     let mut now = 0;
     for step in steps {
@@ -85,8 +88,8 @@ async fn agrees(steps: Vec<Step>) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
     #[test]
-    fn it_finds_what_a_map_would(steps in prop::collection::vec(step(), 1..60)) {
+    fn it_finds_what_a_map_would(steps in prop::collection::vec(step(), 1..60), answers_probes: [bool; 2]) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(agrees(steps))?;
+        runtime.block_on(agrees(steps, answers_probes))?;
     }
 }

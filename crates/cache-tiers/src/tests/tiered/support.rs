@@ -30,6 +30,8 @@ pub(super) fn memory(clock: Arc<ManualClock>) -> Arc<MemoryTier<Value>> {
 pub(super) struct Below {
     pub(super) store: Arc<MemoryTier<Value>>,
     pub(super) gate: Gate,
+    /// Whether a probe tells all there is to tell.
+    pub(super) answers_probes: AtomicBool,
     pub(super) fails: AtomicBool,
     pub(super) n_fetched: AtomicU64,
     pub(super) written: Mutex<Vec<Key>>,
@@ -76,6 +78,7 @@ impl Below {
         Arc::new(Self {
             store: memory(clock),
             gate,
+            answers_probes: AtomicBool::new(false),
             fails: AtomicBool::new(false),
             n_fetched: AtomicU64::new(0),
             written: Mutex::new(Vec::new()),
@@ -92,7 +95,10 @@ impl Below {
 
 #[async_trait]
 impl CacheTier<Value> for Below {
-    fn probe(&self, _key: &Key) -> Probe<Value> {
+    fn probe(&self, key: &Key) -> Probe<Value> {
+        if self.answers_probes.load(Ordering::SeqCst) {
+            return self.store.get(key).map_or(Probe::Miss, Probe::Hit);
+        }
         Probe::Pending
     }
 
