@@ -58,6 +58,8 @@ mod stats;
 
 #[cfg(feature = "record")]
 mod codec;
+#[cfg(feature = "disk")]
+mod disk;
 mod memory;
 mod tiered;
 mod warm;
@@ -70,6 +72,8 @@ pub mod contract;
 
 #[cfg(feature = "record")]
 pub use codec::{Codec, MessagePack};
+#[cfg(feature = "disk")]
+pub use disk::{DiskConfig, DiskTier};
 pub use error::{CacheError, CacheErrorKind};
 pub use hp_base::{BreakerState, Clock, ManualClock, SystemClock};
 pub use key::{Key, KeySpace, KeySpaceBuilder, ParseKeyError};
@@ -77,12 +81,11 @@ pub use memory::{MemoryConfig, MemoryTier};
 pub use normalize::normalize;
 pub use peers::{Claim, Lease, Leases, Notes, Position, Replicas};
 pub use stats::{TierState, TierStats};
-pub use tier::{CacheLevel, CacheTier, Entry, Forget, NoCache, Probe};
+pub use tier::{CacheLevel, CacheTier, Entry, Forget, NoCache, Probe, StoredEntry};
 pub use tiered::{
     CacheStats, Hit, LoadError, Loaded, Lookup, Origin, OverallStats, RefreshClaim, Resume, Retention,
     TieredBuilder, TieredCache, TieredConfig,
 };
-
 pub use warm::{WarmOptions, WarmReport, Warmed, warm};
 
 #[cfg(test)]

@@ -66,6 +66,8 @@ pub struct TierStats {
     pub queue_depth: u64,
     /// Writes that were given up: because too many were waiting, or because the tier failed.
     pub dropped_writes: u64,
+    /// Times that what was stored could not be used, was put aside, and the tier began anew.
+    pub quarantines: u64,
 }
 
 /// Whether a tier is at work.

@@ -62,6 +62,15 @@ pub struct Entry<V> {
     pub ttl: Duration,
 }
 
+/// What a tier that keeps bytes has stored under a key: for people who look, not for look-ups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StoredEntry {
+    /// Its length as it is stored, with what the tier adds to it.
+    pub bytes: u64,
+    /// What remains of its time.
+    pub ttl: Duration,
+}
+
 /// What a look at a tier that must not block has found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe<V> {
