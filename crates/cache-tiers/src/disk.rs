@@ -111,7 +111,7 @@ impl<V: Send + Sync + 'static> DiskTier<V> {
     /// A tier over the folder. Returns at once: the database is opened in the background.
     #[must_use]
     pub fn new(mut config: DiskConfig, codec: Arc<dyn Codec<V>>, clock: Arc<dyn Clock>) -> Self {
-        config.max_bytes = config.max_bytes.max(8 << 20);
+        config.max_bytes = config.max_bytes.max(16 << 20);
         config.ttl_jitter =
             if config.ttl_jitter.is_finite() { config.ttl_jitter.clamp(0.0, 0.9) } else { 0.0 };
         let shared = Arc::new(Shared::new());

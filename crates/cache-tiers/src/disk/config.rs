@@ -9,7 +9,7 @@ pub struct DiskConfig {
     /// The folder. It is made if it is not there, and should hold nothing else; one process at a time uses it.
     pub path: PathBuf,
     /// The most bytes the folder takes of the disk: the entries, the log of what was written last, and whatever
-    /// else lies there. Below 8 MiB it counts as 8 MiB. Default: 1000 MiB.
+    /// else lies there. Below 16 MiB it counts as 16 MiB. Default: 1000 MiB.
     pub max_bytes: u64,
     /// The longest time an entry is kept; an entry's own `ttl` counts if it is shorter. Default: 3600 s.
     pub ttl: Duration,

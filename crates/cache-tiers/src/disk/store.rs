@@ -72,7 +72,7 @@ impl Sizes {
     /// `max_total_wal_size` says, and what is written while a third is being flushed), the table being written
     /// before an old one is dropped, and the output of a merger of small tables: five write buffers in all.
     pub(super) fn of(max_bytes: u64) -> Self {
-        let write_buffer = (max_bytes / 50).clamp(512 << 10, 64 << 20);
+        let write_buffer = (max_bytes / 50).clamp(1 << 20, 64 << 20);
         Self { write_buffer, tables: max_bytes.saturating_sub(5 * write_buffer).max(write_buffer) }
     }
 }

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_tiers::{
-    CacheError, CacheErrorKind, CacheTier, Clock, DiskConfig, DiskTier, Entry, Key, KeySpace, MessagePack,
-    Probe, SystemClock, TierState,
+    CacheError, CacheErrorKind, CacheTier, Clock, Codec, DiskConfig, DiskTier, Entry, Key, KeySpace,
+    MessagePack, Probe, SystemClock, TierState,
 };
 
 type Disk = DiskTier<Vec<u8>>;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A small tier that never gives up for want of time, and looks at troubles often.
 fn config(path: &Path) -> DiskConfig {
     DiskConfig {
-        max_bytes: 8 << 20,
+        max_bytes: 16 << 20,
         ttl_jitter: 0.0,
         open_wait: PATIENCE,
         read_timeout: PATIENCE,
@@ -41,7 +41,26 @@ fn open(path: &Path) -> Disk {
 }
 
 fn open_with(config: DiskConfig, codec_version: u16, clock: Arc<dyn Clock>) -> Disk {
-    DiskTier::new(config, Arc::new(MessagePack::version(codec_version)), clock)
+    DiskTier::new(config, Arc::new(Raw(codec_version)), clock)
+}
+
+/// Values are bytes already.
+#[derive(Debug)]
+struct Raw(u16);
+
+impl Codec<Vec<u8>> for Raw {
+    fn version(&self) -> u16 {
+        self.0
+    }
+
+    fn encode(&self, value: &Vec<u8>, out: &mut Vec<u8>) -> Result<(), CacheError> {
+        out.extend(value);
+        Ok(())
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>, CacheError> {
+        Ok(bytes.to_vec())
+    }
 }
 
 fn key(number: u64) -> Key {

@@ -7,7 +7,7 @@ use cache_tiers::Notes;
 
 use super::*;
 
-const N_ENTRIES: u64 = 3000;
+const N_ENTRIES: u64 = 6000;
 
 #[derive(Debug, Clone, Copy)]
 enum Damage {
@@ -90,7 +90,9 @@ async fn is_put_aside(name: &str, is_one: impl Fn(&str) -> bool) {
         damage.inflict(&file(folder.path(), &is_one));
         let (n_found, n_quarantines) = survives(folder.path(), &format!("{damage:?} of {name}")).await;
         println!("{damage:?} of {name}: {n_found} of {N_ENTRIES} entries found, {n_quarantines} quarantines");
-        assert_eq!(n_quarantines, 1, "{damage:?} of {name} was not seen");
+        // A manifest that ends early is that of an earlier moment, as after a loss of power.
+        let may_be_used = name == "MANIFEST" && matches!(damage, Damage::CutShort);
+        assert!(n_quarantines == 1 || may_be_used, "{damage:?} of {name} was not seen");
     }
 }
 
@@ -174,6 +176,7 @@ async fn two_quarantines_leave_one_and_both_stay_within_the_bound() {
         Damage::Garble.inflict(&file(folder.path(), |name| name == "CURRENT"));
         let tier = open(folder.path());
         until("the database was put aside", || tier.stats().quarantines == 1).await;
+        until_state(&tier, TierState::Ready).await;
         put_many(&tier, 0..N_ENTRIES, turn).await;
         tier.close().await;
     }

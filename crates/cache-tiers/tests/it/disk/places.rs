@@ -86,7 +86,7 @@ async fn read_only_and_writable_again() {
     let Some(mount) = Mount::of_mib(64) else { return };
     drop({
         let tier = open(&mount.path);
-        put_many(&tier, 0..3000, 1).await;
+        put_many(&tier, 0..6000, 1).await;
         tier
     });
     mount.remount("ro");
