@@ -66,6 +66,8 @@ mod warm;
 
 #[cfg(any(feature = "disk", feature = "remote"))]
 mod record;
+#[cfg(feature = "remote")]
+mod remote;
 
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -75,11 +77,13 @@ pub use codec::{Codec, MessagePack};
 #[cfg(feature = "disk")]
 pub use disk::{DiskConfig, DiskTier};
 pub use error::{CacheError, CacheErrorKind};
-pub use hp_base::{BreakerState, Clock, ManualClock, SystemClock};
+pub use hp_base::{BreakerConfig, BreakerState, Clock, ManualClock, Secret, SystemClock};
 pub use key::{Key, KeySpace, KeySpaceBuilder, ParseKeyError};
 pub use memory::{MemoryConfig, MemoryTier};
 pub use normalize::normalize;
 pub use peers::{Claim, Lease, Leases, Notes, Position, Replicas};
+#[cfg(feature = "remote")]
+pub use remote::{RemoteConfig, RemoteTier, ServerInfo};
 pub use stats::{TierState, TierStats};
 pub use tier::{CacheLevel, CacheTier, Entry, Forget, NoCache, Probe, StoredEntry};
 pub use tiered::{
