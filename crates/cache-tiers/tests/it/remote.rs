@@ -6,7 +6,7 @@ use std::time::Duration;
 use cache_tiers::{Key, KeySpace, MessagePack, RemoteConfig, RemoteTier, Secret, SystemClock};
 
 mod basics;
-
+mod processes;
 mod replicas;
 mod server;
 
