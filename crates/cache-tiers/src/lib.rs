@@ -1,7 +1,8 @@
 //! Cache tiers behind one trait: keys that cannot be collided, entries that expire, statistics that cost nothing.
 //!
-//! The crate caches values of any type and knows nothing of what they mean. Today there is one tier, the memory
-//! of the process, at the price of a bare concurrent map; the trait is made for disks and servers as well.
+//! The crate caches values of any type and knows nothing of what they mean: in the memory of the process, at the price
+//! of a bare concurrent map; on its disk; and on a server that replicas share. A tier that fails, hangs or is full never
+//! makes a look-up or a write fail. Each tier can be used alone, as here, or as one [`TieredCache`].
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,20 +33,26 @@
 //!
 //! - A [`Key`] is 128 bits of BLAKE3, made in a [`KeySpace`] that no other tenant, revision or program shares.
 //!   [`normalize`] makes one text of the many spellings of a query.
-//! - An [`Entry`] is a value and the time it has left.
-//! - A [`CacheTier`] keeps entries: [`MemoryTier`] in memory, [`NoCache`] nowhere. It is asked without waiting by
-//!   [`probe`](CacheTier::probe) and, where that cannot tell, by [`fetch`](CacheTier::fetch).
-//! - [`TierStats`] says what a tier has done.
+//! - A [`CacheTier`] keeps entries: `MemoryTier` in memory, `DiskTier` on disk, `RemoteTier` on Redis or Valkey,
+//!   [`NoCache`] nowhere. It is asked without waiting by [`probe`](CacheTier::probe) and, where that cannot tell, by
+//!   [`fetch`](CacheTier::fetch). Write one of your own, and let the contract suite say whether it is right.
+//! - A [`TieredCache`] is one cache over up to three of them: it promotes, writes in the background, forgets
+//!   everywhere, and has a value worked out once for all who miss it.
+//! - [`CacheStats`] and [`TierStats`] say what has been done, and what is not at work.
 //!
 //! # Features
 //!
+//! - `disk`: the tier on disk, over RocksDB. It needs libclang and a C++ compiler to build, and a quarter of an hour on
+//!   two slow cores. Off by default.
+//! - `remote`: the tier on a server, over fred. Off by default.
+//! - `record`: the trait `Codec` and its `MessagePack` alone, for tiers of your own that keep bytes; the two tiers bring it.
 //! - `contract`: the suite that tells whether a tier of your own keeps the contract of [`CacheTier`]. For
 //!   tests; off by default.
 //!
 //! # Errors
 //!
-//! One, [`CacheError`], with a [`kind`](CacheError::kind). The memory tier fails only to store what is too large
-//! for it, and reading it never fails. Whatever the error, go on as if the entry were absent.
+//! One, [`CacheError`], with a [`kind`](CacheError::kind), and of a [`TieredCache`] only on forgetting: look-ups and
+//! writes go on without what fails. Whatever the error of a tier, go on as if the entry were absent.
 
 mod key;
 mod normalize;

@@ -89,7 +89,7 @@ async fn when_the_one_who_loads_is_dropped_another_takes_over() {
     assert_eq!(follower.await.unwrap().value, [8]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn patience_ends() {
     let three = three(TieredConfig::default());
     let leader = three.cache.get_or_load(&ONE, HOUR, pending::<Loaded>);
