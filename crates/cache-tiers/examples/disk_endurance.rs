@@ -101,7 +101,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
             most
         }
     });
-    let reader = tokio::spawn(read(Arc::clone(&tier), Arc::clone(&n_written), Arc::clone(&is_over)));
+    // On a thread of its own, so that what is measured is the tier and not the queue of tasks before it.
+    let reader = std::thread::spawn({
+        let read = read(Arc::clone(&tier), Arc::clone(&n_written), Arc::clone(&is_over));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        move || runtime.block_on(read)
+    });
     let started = Instant::now();
     for start in (0..n_entries).step_by(TOGETHER as usize) {
         write(&tier, start..(start + TOGETHER).min(n_entries)).await?;
@@ -116,10 +121,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let elapsed = started.elapsed().as_secs_f64();
     is_over.store(true, Ordering::Relaxed);
-    let (mut hits, n_misses) = reader.await?;
+    let (probed, fetched, n_misses) = reader.join().map_err(|_| "the reader ended early")?;
     let most = sampler.join().map_err(|_| "the sampler ended early")?;
-    hits.sort_unstable();
-    let at = |share: f64| hits.get((hits.len() as f64 * share) as usize).copied().unwrap_or_default();
     writeln!(
         out,
         "{n_entries} entries of 400 bytes in {elapsed:.0} s, {:.0} a second",
@@ -130,14 +133,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "disk use: at most {most} bytes, {:.3} of the bound of {max_bytes}",
         most as f64 / max_bytes as f64
     )?;
-    writeln!(
-        out,
-        "{} concurrent hits: p50 {:?}, p99 {:?}, p99.9 {:?}; {n_misses} misses",
-        hits.len(),
-        at(0.5),
-        at(0.99),
-        at(0.999)
-    )?;
+    writeln!(out, "concurrent hits: {}", percentiles([&probed[..], &fetched[..]].concat()))?;
+    writeln!(out, "  found in memory: {}", percentiles(probed))?;
+    writeln!(out, "  found on disk: {}", percentiles(fetched))?;
+    writeln!(out, "  misses: {n_misses}")?;
     writeln!(out, "{:?}", tier.stats())?;
     writeln!(out, "resident memory: {}", resident().unwrap_or_default())?;
     tier.close().await;
@@ -161,8 +160,14 @@ async fn write(tier: &Tier, numbers: std::ops::Range<u64>) -> Result<(), CacheEr
 }
 
 /// Looks up what has been written, half of it lately and half of it long ago, until it is told to stop.
-async fn read(tier: Arc<Tier>, n_written: Arc<AtomicU64>, is_over: Arc<AtomicBool>) -> (Vec<Duration>, u64) {
-    let (mut hits, mut n_misses, mut lot) = (Vec::new(), 0, 1_u64);
+///
+/// Returns how long hits took, those found by a probe and those that had to be fetched, and how many were none.
+async fn read(
+    tier: Arc<Tier>,
+    n_written: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+) -> (Vec<Duration>, Vec<Duration>, u64) {
+    let (mut probed, mut fetched, mut n_misses, mut lot) = (Vec::new(), Vec::new(), 0, 1_u64);
     // Entries beyond this may have made room by now.
     let still_there = 1_500_000;
     while !is_over.load(Ordering::Relaxed) {
@@ -172,10 +177,10 @@ async fn read(tier: Arc<Tier>, n_written: Arc<AtomicU64>, is_over: Arc<AtomicBoo
         let number = written.saturating_sub(1 + (lot >> 1) % back);
         let key = key(number);
         let started = Instant::now();
-        let found = match tier.probe(&key) {
-            Probe::Hit(entry) => Some(entry),
-            Probe::Miss => None,
-            Probe::Pending => tier.fetch(&key).await.unwrap_or(None),
+        let (found, hits) = match tier.probe(&key) {
+            Probe::Hit(entry) => (Some(entry), &mut probed),
+            Probe::Miss => (None, &mut probed),
+            Probe::Pending => (tier.fetch(&key).await.unwrap_or(None), &mut fetched),
         };
         let elapsed = started.elapsed();
         match found {
@@ -184,7 +189,13 @@ async fn read(tier: Arc<Tier>, n_written: Arc<AtomicU64>, is_over: Arc<AtomicBoo
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    (hits, n_misses)
+    (probed, fetched, n_misses)
+}
+
+fn percentiles(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or_default();
+    format!("{}, p50 {:?}, p99 {:?}, p99.9 {:?}", times.len(), at(0.5), at(0.99), at(0.999))
 }
 
 async fn time_to_open(folder: &Path, max_bytes: u64) -> Duration {

@@ -1,9 +1,19 @@
 //! The disk tier, over real folders.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in tests a panic is how a failure is reported, and figures are for whoever reads the output"
+)]
+
 mod bounds;
 mod crash;
 mod damage;
+mod hung;
 mod life;
+mod model;
 mod places;
 
 use std::fmt::Debug;
@@ -12,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_tiers::{
-    CacheError, CacheErrorKind, CacheTier, Clock, Codec, DiskConfig, DiskTier, Entry, Key, KeySpace,
-    MessagePack, Probe, SystemClock, TierState,
+    CacheError, CacheErrorKind, CacheTier, Clock, Codec, DiskConfig, DiskTier, Entry, Key, KeySpace, Probe,
+    SystemClock, TierState,
 };
 
 type Disk = DiskTier<Vec<u8>>;

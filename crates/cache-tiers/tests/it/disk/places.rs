@@ -173,15 +173,33 @@ fn fill(path: &Path) {
     while file.write_all(&[1; 4096]).is_ok() {}
 }
 
-/// A file system of its own, in memory.
-struct Mount {
-    path: PathBuf,
+/// A file system of its own.
+pub(super) struct Mount {
+    pub(super) path: PathBuf,
     folder: tempfile::TempDir,
 }
 
 impl Mount {
-    /// Only the superuser may mount. Everybody else is told what is not tested; the superuser's tests do it or fail.
+    /// One in memory.
     fn of_mib(n_mib: u32) -> Option<Self> {
+        let mount = Self::place()?;
+        let options = format!("size={n_mib}m");
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&mount.path));
+        Some(mount)
+    }
+
+    /// One on a block device, which is a file in turn.
+    pub(super) fn of_device(n_mib: u64) -> Option<Self> {
+        let mount = Self::place()?;
+        let image = mount.folder.path().join("image");
+        std::fs::File::create(&image).unwrap().set_len(n_mib << 20).unwrap();
+        run(Command::new("mkfs.ext4").arg("-q").arg(&image));
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mount.path));
+        Some(mount)
+    }
+
+    /// Only the superuser may mount. Everybody else is told what is not tested; the superuser's tests do it or fail.
+    fn place() -> Option<Self> {
         if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
             println!("not tested: mounting a small file system takes root, so run this as root");
             return None;
@@ -189,25 +207,36 @@ impl Mount {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mount");
         std::fs::create_dir(&path).unwrap();
-        let options = format!("size={n_mib}m");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path));
         Some(Self { path, folder })
     }
 
     fn remount(&self, mode: &str) {
         run(Command::new("mount").args(["-o", &format!("remount,{mode}")]).arg(&self.path));
     }
+
+    /// Makes all writes to it wait until the result is dropped.
+    pub(super) fn freeze(&self) -> Frozen<'_> {
+        run(Command::new("fsfreeze").arg("--freeze").arg(&self.path));
+        Frozen(self)
+    }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
-        let _ = &self.folder;
+    }
+}
+
+pub(super) struct Frozen<'a>(&'a Mount);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(&self.0.path).status();
     }
 }
 
 #[track_caller]
-fn run(command: &mut Command) {
+pub(super) fn run(command: &mut Command) {
     let status = command.status().unwrap();
     assert!(status.success(), "{command:?}: {status}");
 }
