@@ -21,11 +21,13 @@ use crate::{
 mod config;
 mod engine;
 mod place;
+mod shared;
 mod store;
 mod unwritten;
 
 pub use config::DiskConfig;
-use engine::{Engine, Order, Request, Shared};
+use engine::Engine;
+use shared::{Order, Request, Shared};
 use store::{Reach, Sizes, Store, Trouble};
 
 /// So many writes wait at most; more are turned away.

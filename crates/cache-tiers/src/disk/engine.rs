@@ -1,20 +1,21 @@
 //! The thread of the tier: opens the database, writes in groups, and gets out of every trouble by itself.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hp_base::{Backoff, Clock};
-use tokio::sync::{oneshot, watch};
 
 use super::place::{self, Lock, Place};
+use super::shared::{Order, Request, Shared};
 use super::store::{Batch, Store, Trouble};
-use super::unwritten::{Owed, Unwritten};
+use super::unwritten::Owed;
 use crate::record::{self, Stamp};
-use crate::stats::{Counters, Event};
-use crate::{CacheError, CacheErrorKind, DiskConfig, Forget, Key, TierState};
+use crate::stats::Event;
+use crate::{CacheError, CacheErrorKind, DiskConfig, Forget, TierState};
 
 /// So many writes, or so many bytes, go to the disk together at most.
 const MOST_TOGETHER: usize = 512;
@@ -23,56 +24,14 @@ const MOST_BYTES_TOGETHER: usize = 4 << 20;
 const TICK: Duration = Duration::from_secs(1);
 /// How long readers are waited for when the tier is closed; a hung disk may keep them for ever.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// How long the first opening waits for the lock.
+const LOCK_WAIT: Duration = Duration::from_millis(250);
 /// A disk that takes this much is not full any more.
 const ROOM: usize = 4 << 20;
 /// Writes that fail although there is room, before the database is opened anew.
 const MOST_VAIN_TRIALS: u32 = 3;
 /// The same trouble is told no more often than this.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-
-/// What the thread and the callers share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) store: RwLock<Option<Arc<Store>>>,
-    pub(super) state: watch::Sender<TierState>,
-    pub(super) epoch: AtomicU32,
-    pub(super) counters: Counters,
-    pub(super) unwritten: Unwritten,
-    /// A read has met damage.
-    pub(super) is_damaged: AtomicBool,
-    pub(super) n_entries: AtomicU64,
-    pub(super) n_bytes: AtomicU64,
-    pub(super) n_queued: AtomicU64,
-    pub(super) n_queued_bytes: AtomicU64,
-    pub(super) n_dropped_writes: AtomicU64,
-    pub(super) n_quarantines: AtomicU64,
-}
-
-/// What is to be written, and who waits for it.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) order: Order,
-    pub(super) done: Option<oneshot::Sender<Result<(), CacheError>>>,
-}
-
-#[derive(Debug)]
-pub(super) enum Order {
-    Put {
-        key: Key,
-        body: Vec<u8>,
-        codec_version: u16,
-        expires_ms: u64,
-    },
-    /// Drops what need not stay dropped after a loss of power.
-    Drop(Key),
-    Forget(Forget),
-    Note {
-        name: String,
-        bytes: Vec<u8>,
-    },
-    /// Nothing to write: there is something to look at.
-    Wake,
-}
 
 pub(super) struct Engine {
     config: DiskConfig,
@@ -90,43 +49,6 @@ enum Next {
     Closed,
     Reopen,
     Quarantine,
-}
-
-impl Shared {
-    pub(super) fn new() -> Self {
-        Self {
-            store: RwLock::new(None),
-            state: watch::Sender::new(TierState::Starting),
-            epoch: AtomicU32::new(0),
-            counters: Counters::new(),
-            unwritten: Unwritten::default(),
-            is_damaged: AtomicBool::new(false),
-            n_entries: AtomicU64::new(0),
-            n_bytes: AtomicU64::new(0),
-            n_queued: AtomicU64::new(0),
-            n_queued_bytes: AtomicU64::new(0),
-            n_dropped_writes: AtomicU64::new(0),
-            n_quarantines: AtomicU64::new(0),
-        }
-    }
-
-    pub(super) fn state(&self) -> TierState {
-        *self.state.borrow()
-    }
-
-    fn publish(&self, store: Option<Arc<Store>>) {
-        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
-    }
-}
-
-impl Order {
-    pub(super) fn n_bytes(&self) -> u64 {
-        match self {
-            Self::Put { body, .. } => body.len() as u64,
-            Self::Note { bytes, .. } => bytes.len() as u64,
-            Self::Drop(_) | Self::Forget(_) | Self::Wake => 0,
-        }
-    }
 }
 
 impl Engine {
@@ -172,7 +94,7 @@ impl Engine {
 
     fn open(&mut self) -> Result<Store, (Trouble, String)> {
         if self.lock.is_none() {
-            match self.place.lock() {
+            match self.lock_in_time() {
                 Ok(lock) => self.lock = Some(lock),
                 Err(error) => {
                     let trouble = place::trouble_of(&error);
@@ -199,6 +121,24 @@ impl Engine {
             Trouble::Failing if self.place.is_no_folder() => Err((Trouble::Damaged, error.into_string())),
             trouble => self.open_to_read_if(trouble, error.into_string()),
         })
+    }
+
+    /// Takes the lock. The first time it is waited for a little: a program that was just replaced by this one may be on
+    /// its way out, and a process that was just forked has what its parent had open until it runs a program of its own.
+    fn lock_in_time(&self) -> io::Result<Lock> {
+        let started = Instant::now();
+        loop {
+            match self.place.lock() {
+                Err(error)
+                    if place::trouble_of(&error) == Trouble::Locked
+                        && self.shared.state() == TierState::Starting
+                        && started.elapsed() < LOCK_WAIT =>
+                {
+                    thread::park_timeout(Duration::from_millis(2));
+                }
+                locked => return locked,
+            }
+        }
     }
 
     /// Where nothing can be written, what is there may still be read.

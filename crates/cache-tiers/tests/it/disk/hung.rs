@@ -1,6 +1,7 @@
 //! Disks that do not answer: nobody is held up, and what was out of service comes back.
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 
 use cache_tiers::BreakerState;
@@ -37,8 +38,13 @@ async fn an_opening_that_hangs_holds_nobody_up() {
     }
     assert_eq!(tier.stats().state, TierState::Starting);
 
-    fs::write(&current, b"no name of a manifest").unwrap();
-    until_state(&tier, TierState::Ready).await;
+    // Opened both ways the pipe does not hang, and whoever reads it gets that far and no further.
+    until("the tier is at work", || {
+        let pipe = fs::File::options().read(true).write(true).open(&current);
+        let _ = pipe.and_then(|mut pipe| pipe.write_all(b"no name of a manifest"));
+        tier.stats().state == TierState::Ready
+    })
+    .await;
     until_written(&tier, 1, 2).await;
     assert_eq!(look_up(&tier, 1).await.unwrap(), Some(2));
 }
@@ -84,19 +90,19 @@ async fn reads_that_take_too_long_open_the_breaker() {
         Arc::new(SystemClock),
     );
     until_state(&tier, TierState::Ready).await;
-    let (mut n_timeouts, mut n_bypassed) = (0, 0);
+    let (mut n_timeouts, mut n_bypassed, mut n_hits) = (0, 0, 0);
     while n_bypassed < 10 {
-        match tier.fetch(&key(10)).await.unwrap_err().kind() {
-            CacheErrorKind::Timeout => n_timeouts += 1,
-            CacheErrorKind::Unavailable => n_bypassed += 1,
-            other => panic!("{other:?}"),
+        match tier.fetch(&key(10)).await.map_err(|error| error.kind()) {
+            Err(CacheErrorKind::Timeout) => n_timeouts += 1,
+            Err(CacheErrorKind::Unavailable) => n_bypassed += 1,
+            // The memory of the machine may be there before the time is looked at.
+            Ok(_) => n_hits += 1,
+            Err(other) => panic!("{other:?}"),
         }
-        assert!(n_timeouts < 1000, "the breaker never opens");
+        assert!(n_timeouts < 1000 && n_hits < 1000, "the breaker never opens");
     }
     let stats = tier.stats();
-    assert_eq!(
-        (stats.timeouts, stats.bypassed, stats.misses),
-        (n_timeouts, n_bypassed, n_timeouts + n_bypassed)
-    );
+    assert_eq!((stats.timeouts, stats.bypassed, stats.hits), (n_timeouts, n_bypassed, n_hits));
+    assert_eq!(stats.misses, n_timeouts + n_bypassed);
     assert_ne!(stats.breaker, Some(BreakerState::Closed));
 }

@@ -150,6 +150,9 @@ async fn full_and_room_again() {
             tier = open_with(wide(), 1, Arc::new(SystemClock));
             until("it is open", || tier.stats().state != TierState::Starting).await;
             fill(&mount.path);
+            while put(&tier, n_written, 1).await.is_ok() {
+                n_written += 1;
+            }
             until_state(&tier, TierState::ReadOnly).await;
         }
     }
