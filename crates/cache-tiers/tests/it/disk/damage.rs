@@ -125,7 +125,7 @@ async fn a_damaged_table_is_put_aside() {
 
 #[tokio::test]
 async fn of_a_damaged_log_what_stands_before_the_damage_is_kept() {
-    is_done_without("log", N_ENTRIES / 2, |name| name.ends_with(".log")).await;
+    is_done_without("log", N_ENTRIES / 4, |name| name.ends_with(".log")).await;
 }
 
 #[tokio::test]
