@@ -1,11 +1,14 @@
 //! What a question can be: categories, their cues, and which pairs of them can be asked for at once.
 
 mod parse;
+mod variations;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use self::variations::Variation;
 use crate::dataset::Row;
 use crate::error::{Error, Result};
 use crate::text::PatternSetBuilder;
@@ -24,6 +27,7 @@ pub struct Taxonomy {
     revision: String,
     categories: Vec<Category>,
     hybrids: Vec<Hybrid>,
+    variations: Vec<Variation>,
     source: Arc<str>,
 }
 
@@ -36,6 +40,9 @@ pub struct Category {
     pub description: String,
     /// Where questions of this category go.
     pub route: String,
+    /// How long answers of this category may be cached, if shorter than the caches' own times; the key
+    /// `cache_ttl_seconds`.
+    pub cache_ttl: Option<Duration>,
     /// Patterns that speak for this category.
     pub cue_groups: Vec<CueGroup>,
     /// Questions that belong here.
@@ -137,6 +144,15 @@ impl Taxonomy {
         &self.hybrids
     }
 
+    /// What is asked about as `query` is, by the templates under the key `variations`, in their order.
+    ///
+    /// A query that is of one of the templates' forms is varied by what it is about: with the templates "what is
+    /// {query}" and "explain {query}", the variations of "What is gout?" are "what is gout" and "explain gout".
+    pub fn variations<'q>(&'q self, query: &'q str) -> impl Iterator<Item = String> + 'q {
+        let subject = variations::subject(&self.variations, query);
+        self.variations.iter().map(move |variation| variation.of(&subject))
+    }
+
     /// The TOML it was read from.
     #[must_use]
     pub fn source(&self) -> &str {
@@ -219,6 +235,12 @@ impl fmt::Display for CategoryId {
 impl PartialEq<str> for CategoryId {
     fn eq(&self, other: &str) -> bool {
         &*self.0 == other
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for CategoryId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|id| Self(id.into()))
     }
 }
 

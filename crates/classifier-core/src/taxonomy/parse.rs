@@ -2,16 +2,20 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Category, CategoryId, CueGroup, Hybrid, Taxonomy};
+use super::{Category, CategoryId, CueGroup, Hybrid, Taxonomy, Variation};
 use crate::error::{Error, ErrorKind, Result, suggestion};
 use crate::text::PatternSetBuilder;
 
 /// More labels, hybrids included, are a mistake rather than a taxonomy.
 const MAX_LABELS: usize = 64;
+/// A shorter life is not worth the keeping, and a longer one than a year is a slip.
+const MIN_TTL_SECONDS: f64 = 1.0;
+const MAX_TTL_SECONDS: f64 = 31_536_000.0;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,6 +23,8 @@ struct RawTaxonomy {
     revision: Spanned<String>,
     #[serde(default)]
     labels: Vec<Spanned<String>>,
+    #[serde(default)]
+    variations: Vec<Spanned<String>>,
     categories: Vec<Spanned<RawCategory>>,
     #[serde(default)]
     hybrids: Vec<Spanned<RawHybrid>>,
@@ -30,6 +36,7 @@ struct RawCategory {
     id: Spanned<String>,
     description: String,
     route: Spanned<String>,
+    cache_ttl_seconds: Option<Spanned<f64>>,
     #[serde(default)]
     cue_groups: Vec<RawCueGroup>,
     #[serde(default)]
@@ -105,6 +112,15 @@ impl Checker<'_> {
                     "is empty; name the back end",
                 );
             }
+            if let Some(seconds) = &category.cache_ttl_seconds
+                && !(MIN_TTL_SECONDS..=MAX_TTL_SECONDS).contains(seconds.get_ref())
+            {
+                let problem = format!(
+                    "{} is not a number from {MIN_TTL_SECONDS} to {MAX_TTL_SECONDS}",
+                    seconds.get_ref()
+                );
+                return self.error(&seconds.span(), &format!("{key}.cache_ttl_seconds"), problem);
+            }
             for (at, group) in category.cue_groups.iter().enumerate() {
                 let key = format!("{key}.cue_groups[{at}]");
                 self.name(&group.name, &format!("{key}.name"), &mut groups)?;
@@ -119,12 +135,35 @@ impl Checker<'_> {
         for (at, hybrid) in raw.hybrids.iter().enumerate() {
             self.name(&hybrid.get_ref().label, &format!("hybrids[{at}].label"), &mut labels)?;
         }
+        let variations = self.variations(&raw)?;
         let ids: Vec<&str> =
             raw.categories.iter().map(|category| category.get_ref().id.get_ref().as_str()).collect();
         let order = self.order(&raw, &ids)?;
         let hybrids = self.hybrids(&raw, &ids, &order)?;
         let categories = order.iter().map(|&at| category(raw.categories[at].get_ref())).collect();
-        Ok(Taxonomy { revision: raw.revision.into_inner(), categories, hybrids, source: self.toml.into() })
+        Ok(Taxonomy {
+            revision: raw.revision.into_inner(),
+            categories,
+            hybrids,
+            variations,
+            source: self.toml.into(),
+        })
+    }
+
+    fn variations(&self, raw: &RawTaxonomy) -> Result<Vec<Variation>> {
+        let mut variations: Vec<Variation> = Vec::new();
+        for (at, template) in raw.variations.iter().enumerate() {
+            let key = format!("variations[{at}]");
+            let Some(variation) = Variation::parse(template.get_ref()) else {
+                let problem = "a template has `{query}` in it exactly once, and something besides";
+                return self.error(&template.span(), &key, problem);
+            };
+            if variations.contains(&variation) {
+                return self.error(&template.span(), &key, "stands here a second time; remove it");
+            }
+            variations.push(variation);
+        }
+        Ok(variations)
     }
 
     fn name<'n>(&self, name: &'n Spanned<String>, key: &str, seen: &mut HashSet<&'n str>) -> Result<()> {
@@ -214,6 +253,7 @@ fn category(raw: &RawCategory) -> Category {
         id: CategoryId::new(raw.id.get_ref()),
         description: raw.description.clone(),
         route: raw.route.get_ref().clone(),
+        cache_ttl: raw.cache_ttl_seconds.as_ref().map(|seconds| Duration::from_secs_f64(*seconds.get_ref())),
         cue_groups: raw
             .cue_groups
             .iter()
@@ -285,7 +325,7 @@ categories = ["A", "B"]
             "route = \"x\"",
             "rout = \"x\"",
             expect![[
-                "line 6: unknown field `rout`, expected one of `id`, `description`, `route`, `cue_groups`, `examples`; did you mean `route`?"
+                "line 6: unknown field `rout`, expected one of `id`, `description`, `route`, `cache_ttl_seconds`, `cue_groups`, `examples`; did you mean `route`?"
             ]],
         );
         check(
@@ -328,6 +368,27 @@ categories = ["A", "B"]
             "revision = \"1\"",
             "revision = \"1",
             expect![[r#"line 1: invalid basic string, expected `"`"#]],
+        );
+    }
+
+    #[test]
+    fn times_to_live_and_variations_are_checked() {
+        check(
+            "route = \"x\"",
+            "route = \"x\"\ncache_ttl_seconds = 0",
+            expect!["line 7, key categories[0].cache_ttl_seconds: 0 is not a number from 1 to 31536000"],
+        );
+        let with = |templates: &str| format!("revision = \"1\"\nvariations = {templates}");
+        let wrong = "a template has `{query}` in it exactly once, and something besides";
+        for template in ["what is it", "{query}", " {query}?", "{query} and {query}", "{{query}"] {
+            let bad = GOOD.replace("revision = \"1\"", &with(&format!("[\"{template}\"]")));
+            let error = parse(&bad).unwrap_err().to_string();
+            assert_eq!(error, format!("line 2, key variations[0]: {wrong}"), "{template}");
+        }
+        check(
+            "revision = \"1\"",
+            &with("[\"what is {query}\", \"What is  {query}?\"]"),
+            expect!["line 2, key variations[1]: stands here a second time; remove it"],
         );
     }
 
