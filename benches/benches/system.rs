@@ -14,7 +14,7 @@ fn main() -> anyhow::Result<()> {
     let questions = Questions::load(None)?;
     let cache = Arc::new(MemoryTier::new(MemoryConfig::default(), Arc::new(SystemClock)));
     let config = Config::default();
-    let system = ClassificationSystem::builder(&config).with_cache(cache.clone()).build()?;
+    let system = ClassificationSystem::builder(&config).with_tier(cache.clone()).build()?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     // What follows does not look at the answers, so whether there are any is seen here.
     for text in questions.texts() {

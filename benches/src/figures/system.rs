@@ -21,7 +21,9 @@ pub(super) fn measure(questions: &Questions) -> anyhow::Result<Vec<Figure>> {
 }
 
 async fn measure_within(questions: &Questions) -> anyhow::Result<Vec<Figure>> {
-    let config = Config::default();
+    let mut config = Config::default();
+    // The way within the process is measured, and the user's cache on disk is left alone.
+    config.l2.enabled = false;
     let classifier = Arc::new(embedded_classifier(&config)?);
     // A longer file would make room for its last answers with its first.
     let n_kept = questions.texts().len().min(config.l1.max_entries / 2);

@@ -7,7 +7,7 @@ use hp_base::Priority;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::taxonomy::Taxonomy;
-use crate::types::{Classification, Source};
+use crate::types::{Classification, DegradedReason, Source};
 
 /// Something that classifies questions.
 #[async_trait]
@@ -16,19 +16,27 @@ pub trait Classifier: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Whatever keeps this classifier from an answer. The embedded classifier always has one.
-    async fn classify(&self, request: &Request<'_>) -> Result<Classification>;
+    async fn classify(&self, request: &Request<'_>) -> Result<Verdict>;
 
     /// The categories it chooses from.
     fn taxonomy(&self) -> &Taxonomy;
 
     /// Changes with everything that may change an answer; part of every cache key.
     fn revision(&self) -> [u8; 16];
-
-    /// What its answers are marked with.
-    fn source(&self) -> Source;
 }
 
 const _: Option<&dyn Classifier> = None;
+
+/// What a classifier says of a question, and how it came to say so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Where the question goes.
+    pub classification: Classification,
+    /// What has computed it.
+    pub source: Source,
+    /// Why the answer is not as good as it should be, if so. Such an answer is kept for seconds only, and not shared.
+    pub degraded: Option<DegradedReason>,
+}
 
 /// A question and what is known about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -15,8 +15,13 @@
 //! - A [`Taxonomy`] is a file that names the categories, their routes and the cues that speak for them.
 //! - A [`Classifier`] answers a [`Request`] with a [`Classification`]. The [`EmbeddedClassifier`] is one that needs
 //!   nothing; [`train`] makes its model from labelled rows.
-//! - The [`ClassificationSystem`] puts a cache before a classifier and says in [`Metadata`] how an answer came about.
+//! - The [`ClassificationSystem`] puts caches before a classifier and says in [`Metadata`] how an answer came about.
 //! - A [`Config`] is resolved by [`config::Layers`] from flags, environment, file and defaults.
+//!
+//! # Features
+//!
+//! - `disk`: a cache on disk, so that answers survive a restart. Brings RocksDB, which takes long to compile.
+//! - `remote`: a cache on Redis or Valkey, so that replicas share answers.
 //!
 //! # Errors
 //!
@@ -38,11 +43,13 @@ mod error;
 mod lexicon;
 mod text;
 
-pub use classifier::{Classifier, Context, Request};
+pub use classifier::{Classifier, Context, Request, Verdict};
 pub use config::Config;
 pub use embedded::{EmbeddedClassifier, EmbeddedOptions, TrainOptions, TrainReport, Trained, train};
 pub use error::{Error, ErrorKind, Result, nearest};
-pub use system::{Answer, CachedAnswer, ClassificationSystem, SystemBuilder, embedded_classifier};
+pub use system::{
+    Answer, AnswerCodec, CachedAnswer, ClassificationSystem, MissingCache, SystemBuilder, embedded_classifier,
+};
 pub use taxonomy::{Category, CategoryId, CueGroup, Hybrid, Taxonomy};
 pub use types::{
     Alternative, BiomedicalSignals, Classification, DegradedReason, Metadata, Optimization, Optimizations,

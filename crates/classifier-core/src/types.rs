@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use cache_tiers::CacheLevel;
 use hp_base::Priority;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::taxonomy::CategoryId;
 
 /// Where a question goes, how sure that is, and why.
 ///
 /// [`confidence`](Self::confidence) and the confidences of the alternatives sum to 1.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Classification {
     /// The most probable category.
     pub category: CategoryId,
@@ -55,7 +55,7 @@ impl Classification {
 }
 
 /// A category that was not chosen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Alternative {
     /// The category.
     pub category: CategoryId,
@@ -64,7 +64,7 @@ pub struct Alternative {
 }
 
 /// A reason to be careful with an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Uncertainty {
@@ -81,7 +81,7 @@ pub enum Uncertainty {
 }
 
 /// What of the life sciences a question names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct BiomedicalSignals {
     /// Metabolites, genes, proteins, diseases, drugs, pathways, organisms and tissues.
     pub entities: Vec<String>,
@@ -92,7 +92,7 @@ pub struct BiomedicalSignals {
 }
 
 /// What in a question speaks of time.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct TemporalSignals {
     /// Single words that ask for recency.
     pub keywords: Vec<String>,
@@ -139,14 +139,33 @@ pub struct Metadata {
 pub enum Source {
     /// The memory of this process.
     L1,
+    /// The disk of this machine.
+    L2,
+    /// The server that replicas share.
+    L3,
     /// The embedded classifier, just now.
     Embedded,
 }
 
-/// Why an answer is not what it should be. Nothing in this version can degrade an answer, so the type has no value.
+impl Source {
+    /// The cache of a level.
+    pub(crate) const fn of(level: CacheLevel) -> Self {
+        match level {
+            CacheLevel::L1Memory => Self::L1,
+            CacheLevel::L2Persistent => Self::L2,
+            CacheLevel::L3Distributed => Self::L3,
+        }
+    }
+}
+
+/// Why an answer is not as good as it should be, which a classifier says of it. The embedded one never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum DegradedReason {}
+pub enum DegradedReason {
+    /// What would have answered better did not do so in time.
+    TimedOut,
+}
 
 /// Something that made an answer cheaper or faster than a plain computation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -155,6 +174,10 @@ pub enum DegradedReason {}
 pub enum Optimization {
     /// The answer came from the L1 cache.
     L1Cache,
+    /// The answer came from the L2 cache.
+    L2Cache,
+    /// The answer came from the L3 cache.
+    L3Cache,
     /// The embedded classifier was sure enough that nothing slower was asked.
     EmbeddedClassifier,
 }
@@ -164,7 +187,22 @@ pub enum Optimization {
 pub struct Optimizations(u32);
 
 impl Optimizations {
-    const ALL: [Optimization; 2] = [Optimization::L1Cache, Optimization::EmbeddedClassifier];
+    const ALL: [Optimization; 4] = [
+        Optimization::L1Cache,
+        Optimization::L2Cache,
+        Optimization::L3Cache,
+        Optimization::EmbeddedClassifier,
+    ];
+
+    /// What the source of an answer tells by itself.
+    pub(crate) const fn of(source: Source) -> Self {
+        Self(0).with(match source {
+            Source::L1 => Optimization::L1Cache,
+            Source::L2 => Optimization::L2Cache,
+            Source::L3 => Optimization::L3Cache,
+            Source::Embedded => Optimization::EmbeddedClassifier,
+        })
+    }
 
     /// The set with `optimization` in it.
     #[must_use]

@@ -1,13 +1,15 @@
 //! Resolves the configuration: flag over environment over file over default.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
 use toml::Spanned;
 
 use super::Config;
-use super::parameters::{PARAMETERS, Parameter, Value};
+use super::parameters::PARAMETERS;
+use super::value::Value;
 use crate::error::{Error, ErrorKind, Result, suggestion};
 
 /// Variables that start so are ours.
@@ -16,7 +18,9 @@ const PREFIX: &str = "HP_";
 const NOT_PARAMETERS: [&str; 2] = ["HP_CONFIG", "HP_LOG"];
 
 /// Where values are taken from, least important first.
-#[derive(Debug, Clone, Default)]
+///
+/// Its `Debug` names what is set and shows no value, since some are secret.
+#[derive(Clone, Default)]
 pub struct Layers {
     /// The file's name, for error messages, and its text.
     pub file: Option<(String, String)>,
@@ -47,6 +51,18 @@ pub struct Resolved {
     pub config: Config,
     /// Name, value and origin of each parameter, in the order of the reference.
     pub origins: Vec<(&'static str, Value, Origin)>,
+}
+
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names =
+            |pairs: &[(String, String)]| pairs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        f.debug_struct("Layers")
+            .field("file", &self.file.as_ref().map(|(name, _)| name))
+            .field("environment", &names(&self.environment))
+            .field("flags", &names(&self.flags))
+            .finish()
+    }
 }
 
 impl Layers {
@@ -91,9 +107,9 @@ impl Layers {
                 .map_err(|problem| invalid(format!("{name}: {problem}")))?;
             origins[at] = Origin::Flag;
         }
-        let value =
-            |(parameter, origin): (&Parameter, Origin)| (parameter.name, (parameter.get)(&config), origin);
-        Ok(Resolved { origins: PARAMETERS.iter().zip(origins).map(value).collect(), config: config.clone() })
+        let shown = PARAMETERS.iter().zip(origins);
+        let shown = shown.map(|(parameter, origin)| (parameter.name, (parameter.get)(&config), origin));
+        Ok(Resolved { origins: shown.collect(), config: config.clone() })
     }
 }
 
@@ -109,19 +125,33 @@ fn apply_file(name: &str, text: &str, config: &mut Config, origins: &mut [Origin
         let place = format!("{name}, line {}", line_of(key.span().start));
         let key = key.into_inner();
         let at = find(&key).map_err(|hint| invalid(format!("{place}: `{key}` is no parameter{hint}")))?;
-        let value = match value.into_inner() {
-            toml::Value::Integer(value) => Value::Integer(value),
-            toml::Value::Float(value) => Value::Number(value),
-            toml::Value::String(value) => Value::Text(value),
-            other => {
-                let kind = other.type_str();
-                return Err(invalid(format!("{place}: `{key}` is of type {kind}; write a number or a text")));
-            }
-        };
+        let value = value_of(value.into_inner()).map_err(|kind| {
+            invalid(format!(
+                "{place}: `{key}` is of type {kind}; write a number, true or false, a text or a list of texts"
+            ))
+        })?;
         PARAMETERS[at].set(config, value).map_err(|problem| invalid(format!("{place}: {key}: {problem}")))?;
         origins[at] = Origin::File;
     }
     Ok(())
+}
+
+/// The value, or the name of a type that no parameter has.
+fn value_of(value: toml::Value) -> std::result::Result<Value, &'static str> {
+    Ok(match value {
+        toml::Value::Integer(value) => Value::Integer(value),
+        toml::Value::Float(value) => Value::Number(value),
+        toml::Value::String(value) => Value::Text(value),
+        toml::Value::Boolean(value) => Value::Boolean(value),
+        toml::Value::Array(values) => {
+            let text = |value| match value {
+                toml::Value::String(text) => Ok(text),
+                _ => Err("array with something else than texts in it"),
+            };
+            Value::List(values.into_iter().map(text).collect::<std::result::Result<_, _>>()?)
+        }
+        other => return Err(other.type_str()),
+    })
 }
 
 /// The number of a parameter, or a hint which one was meant.
@@ -179,6 +209,38 @@ mod tests {
         assert_eq!(read.origins.len(), PARAMETERS.len());
     }
 
+    #[test]
+    fn yes_or_no_and_lists_are_read_from_every_layer() {
+        let layers = Layers {
+            file: Some(pair("hp.toml", "l2_cache_enabled = false\ncache_warm_queries = [\"a;b\", \"c\"]")),
+            environment: vec![pair("HP_ENABLE_CACHE_WARMING", "no")],
+            ..Layers::default()
+        };
+        let config = layers.resolve().unwrap().config;
+        assert_eq!((config.l2.enabled, config.warming.enabled), (false, false));
+        assert_eq!(config.warming.queries, ["a;b", "c"]);
+        let flags = vec![pair("cache_warm_queries", "a; b"), pair("l2_cache_enabled", "true")];
+        let config = Layers { flags, ..layers }.resolve().unwrap().config;
+        assert_eq!((config.l2.enabled, config.warming.queries), (true, vec!["a".to_owned(), "b".to_owned()]));
+    }
+
+    #[test]
+    fn secrets_reach_the_configuration_and_nothing_that_is_shown() {
+        let layers = Layers {
+            file: Some(pair("hp.toml", "redis_url = \"redis://ada:hunter2@host:1\"")),
+            environment: vec![pair("HP_REDIS_PASSWORD", "hunter2")],
+            flags: vec![pair("redis_password", "hunter2")],
+        };
+        let resolved = layers.resolve().unwrap();
+        assert_eq!(resolved.config.l3.url.expose(), "redis://ada:hunter2@host:1");
+        assert_eq!(resolved.config.l3.password.expose(), "hunter2");
+        let values: Vec<String> = resolved.origins.iter().map(|(_, value, _)| value.to_string()).collect();
+        let json = serde_json::to_string(&resolved.origins).unwrap();
+        let shown = format!("{layers:?} {resolved:?} {values:?} {json}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("redis://ada:…@host:1"), "{shown}");
+    }
+
     #[track_caller]
     fn check(layers: Layers, expected: Expect) {
         expected.assert_eq(&layers.resolve().unwrap_err().to_string());
@@ -197,7 +259,16 @@ mod tests {
         );
         check(
             file("tenant = [1]"),
-            expect![["hp.toml, line 1: `tenant` is of type array; write a number or a text"]],
+            expect![[
+                "hp.toml, line 1: `tenant` is of type array with something else than texts in it; write a number, true or false, a text or a list of texts"
+            ]],
+        );
+        check(file("redis_password = 1234"), expect![["hp.toml, line 1: redis_password: it is not a text"]]);
+        check(
+            file("cache_warm_queries = \"what is gout\""),
+            expect![[
+                r#"hp.toml, line 1: cache_warm_queries: "what is gout" is not a list of texts, none of them empty"#
+            ]],
         );
         check(
             file("tenant = "),

@@ -1,15 +1,19 @@
 //! The configuration: plain resolved values, and where each of them came from.
 
+mod caches;
 mod layers;
 mod parameters;
+mod redacted;
 mod schema;
+mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use caches::{L1Config, L2Config, L3Config, WarmingConfig};
 pub use layers::{Layers, Origin, Resolved};
-pub use parameters::Value;
 pub use schema::schema;
+pub use value::Value;
 
 use crate::embedded::EmbeddedOptions;
 
@@ -31,21 +35,18 @@ pub struct Config {
     pub model: Option<PathBuf>,
     /// The L1 cache. Default: 10,000 entries, 32 MiB, 300 s, 10 % jitter.
     pub l1: L1Config,
+    /// The L2 cache. Default: in the user's cache folder, 1,000 MiB, 1 hour.
+    pub l2: L2Config,
+    /// The L3 cache. Default: none, for want of an address.
+    pub l3: L3Config,
+    /// For how long after its time an answer is still given while it is renewed; zero for never. Default: zero.
+    pub stale_while_revalidate: Duration,
+    /// Writes that wait for each lower cache at the most. Default: 4,096.
+    pub write_queue: usize,
+    /// What the caches are filled with before anybody asks. Default: the questions asked most, with 3 variations each.
+    pub warming: WarmingConfig,
     /// How the embedded classifier answers. Default: as [`EmbeddedOptions`].
     pub embedded: EmbeddedOptions,
-}
-
-/// The L1 cache.
-#[derive(Debug, Clone, PartialEq)]
-pub struct L1Config {
-    /// Entries at the most. Default: 10,000.
-    pub max_entries: usize,
-    /// Bytes at the most. Default: 32 MiB.
-    pub max_bytes: u64,
-    /// How long an answer is good for. Default: 300 s.
-    pub ttl: Duration,
-    /// By which share of the time to live entries expire early, so that they do not expire together. Default: 0.1.
-    pub ttl_jitter: f64,
 }
 
 impl Default for Config {
@@ -57,13 +58,12 @@ impl Default for Config {
             taxonomy: None,
             model: None,
             l1: L1Config::default(),
+            l2: L2Config::default(),
+            l3: L3Config::default(),
+            stale_while_revalidate: Duration::ZERO,
+            write_queue: 4096,
+            warming: WarmingConfig::default(),
             embedded: EmbeddedOptions::default(),
         }
-    }
-}
-
-impl Default for L1Config {
-    fn default() -> Self {
-        Self { max_entries: 10_000, max_bytes: 32 << 20, ttl: Duration::from_secs(300), ttl_jitter: 0.1 }
     }
 }

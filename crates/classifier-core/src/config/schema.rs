@@ -3,20 +3,15 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::Config;
-use super::parameters::{Kind, PARAMETERS};
+use super::parameters::PARAMETERS;
 
 /// The JSON Schema (draft 2020-12) of a configuration file: every parameter with its meaning, range and default.
 #[must_use]
 pub fn schema() -> Json {
     let defaults = Config::default();
     let mut properties = Map::new();
-    for parameter in PARAMETERS {
-        let mut property = match parameter.kind {
-            Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
-            Kind::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
-            Kind::Text { may_be_empty: true } => json!({"type": "string"}),
-            Kind::Text { may_be_empty: false } => json!({"type": "string", "pattern": "\\S"}),
-        };
+    for parameter in PARAMETERS.iter() {
+        let mut property = parameter.kind.schema();
         property["description"] = json!(parameter.about);
         property["default"] = json!((parameter.get)(&defaults));
         properties.insert(parameter.name.to_owned(), property);

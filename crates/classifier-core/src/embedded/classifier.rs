@@ -11,7 +11,7 @@ use super::analysis::{Analysis, Named};
 use super::explain;
 use super::features::{self, Features};
 use super::model::Model;
-use crate::classifier::{Classifier, Request};
+use crate::classifier::{Classifier, Request, Verdict};
 use crate::error::Result;
 use crate::lexicon::Kind;
 use crate::taxonomy::Taxonomy;
@@ -287,11 +287,13 @@ impl EmbeddedClassifier {
 
 #[async_trait]
 impl Classifier for EmbeddedClassifier {
-    async fn classify(&self, request: &Request<'_>) -> Result<Classification> {
-        if request.context.is_empty() || !self.leaves_open(request.query) {
-            return Ok(self.classify(request.query));
-        }
-        Ok(self.classify(&request.context.before(request.query)))
+    async fn classify(&self, request: &Request<'_>) -> Result<Verdict> {
+        let classification = if request.context.is_empty() || !self.leaves_open(request.query) {
+            self.classify(request.query)
+        } else {
+            self.classify(&request.context.before(request.query))
+        };
+        Ok(Verdict { classification, source: Source::Embedded, degraded: None })
     }
 
     fn taxonomy(&self) -> &Taxonomy {
@@ -315,10 +317,6 @@ impl Classifier for EmbeddedClassifier {
         let mut revision = [0; 16];
         hasher.finalize_xof().fill(&mut revision);
         revision
-    }
-
-    fn source(&self) -> Source {
-        Source::Embedded
     }
 }
 

@@ -24,7 +24,7 @@ fn stepping(
     classifier.taxonomy = Taxonomy::parse(toml).unwrap();
     ClassificationSystem::builder(&config(&[("tenant", tenant)]))
         .with_classifier(Arc::new(classifier))
-        .with_cache(cache.clone())
+        .with_tier(cache.clone())
         .build()
         .unwrap()
 }

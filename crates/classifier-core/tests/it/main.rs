@@ -11,6 +11,9 @@ mod probabilities;
 mod training;
 
 mod cache_keys;
+mod caches;
+#[cfg(feature = "remote")]
+mod replicas;
 mod settings;
 mod system;
 mod wire_names;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use classifier_core::{
-    Classification, ClassificationSystem, Config, EmbeddedClassifier, ErrorKind, Request, Uncertainty, config,
+    Classification, ClassificationSystem, EmbeddedClassifier, ErrorKind, Request, Uncertainty, config,
 };
 use hp_base::ManualClock;
 
@@ -13,21 +13,44 @@ use crate::support::{
     HELP_DESK, QUESTIONS, held_out, help_desk_model, is_hit, quick_system, recent_from, system,
 };
 
-/// The parameters that a test in this file or in `system.rs` or `cache_keys.rs` turns.
-const TURNED: [&str; 13] = [
+/// The parameters that a test in this file, in a neighbouring one or beside the code that obeys them turns.
+const TURNED: [&str; 36] = [
+    "cache_warm_queries",
+    "cache_write_queue",
     "close_alternatives_margin",
+    "enable_cache_warming",
     "hybrid_threshold",
     "l1_cache_size",
     "l1_cache_size_mb",
     "l1_cache_ttl",
     "l1_cache_ttl_jitter",
+    "l2_block_cache_mb",
+    "l2_cache_enabled",
+    "l2_cache_path",
+    "l2_cache_size_mb",
+    "l2_cache_ttl",
+    "l3_cache_enabled",
+    "l3_cache_ttl",
+    "l3_compress_above_bytes",
     "low_confidence_threshold",
     "max_query_chars",
     "model",
+    "predictive_cache_depth",
     "recent_from_year",
+    "redis_ca_file",
+    "redis_password",
+    "redis_password_file",
+    "redis_pool_size",
+    "redis_prefix",
+    "redis_timeout_ms",
+    "redis_url",
+    "redis_username",
+    "stale_while_revalidate_seconds",
     "target_response_time_ms",
     "taxonomy",
     "tenant",
+    "warm_concurrency",
+    "warm_per_second",
 ];
 
 #[test]
@@ -51,9 +74,9 @@ async fn l1_cache_size_bounds_the_entries() {
             ask(system, &format!("question number {number}")).await;
         }
     }
-    assert!((1..=4).contains(&small.cache_stats().size), "{:?}", small.cache_stats());
-    assert_eq!(small.cache_stats().size + small.cache_stats().evicted, 100);
-    assert_eq!(large.cache_stats().size, 100);
+    assert!((1..=4).contains(&small.cache_stats().l1_cache.size), "{:?}", small.cache_stats().l1_cache);
+    assert_eq!(small.cache_stats().l1_cache.size + small.cache_stats().l1_cache.evicted, 100);
+    assert_eq!(large.cache_stats().l1_cache.size, 100);
 }
 
 #[tokio::test]
@@ -67,7 +90,7 @@ async fn l1_cache_size_mb_bounds_the_bytes() {
             ask(system, &question).await;
         }
     }
-    let [small, large] = [small, large].map(|system| system.cache_stats());
+    let [small, large] = [small, large].map(|system| system.cache_stats().l1_cache);
     assert!(small.bytes <= 1 << 20 && small.evicted > 0, "{small:?}");
     assert!(large.bytes > 1 << 20 && large.evicted == 0, "{large:?}");
     assert_eq!(large.max_bytes, 64 << 20);
@@ -264,7 +287,7 @@ async fn years_grow_old_with_the_clock() {
     let years = |n: u64| Duration::from_secs(n * 31_557_600);
     // The middle of 2025, when 2023 is recent.
     let clock = Arc::new(ManualClock::starting_at(SystemTime::UNIX_EPOCH + years(55) + years(1) / 2));
-    let config = Config::default();
+    let config = crate::support::config(&[]);
     let system = ClassificationSystem::builder(&config).with_clock(clock.clone()).build().unwrap();
     let question = "lipidomics biomarkers of sepsis 2023";
     assert_eq!(*ask(&system, question).await, recent_from(2023).classify(question));

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use classifier_core::config::Layers;
 use classifier_core::dataset::{self, Row};
 use classifier_core::{
-    Alternative, BiomedicalSignals, Classification, ClassificationSystem, Classifier, Config,
+    Alternative, BiomedicalSignals, Classification, ClassificationSystem, Classifier, Config, DegradedReason,
     EmbeddedClassifier, EmbeddedOptions, Request, Result, Source, Taxonomy, TemporalSignals, TrainOptions,
-    train,
+    Verdict, train,
 };
 use hp_base::{ManualClock, Priority};
 
@@ -48,10 +48,11 @@ pub(crate) fn held_out(n: usize) -> Vec<String> {
     rows.into_iter().take(n).map(|row| row.query).collect()
 }
 
-/// The configuration that these flags make.
+/// The configuration that these flags make, with nothing on disk unless they say where.
 pub(crate) fn config(flags: &[(&str, &str)]) -> Config {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    Layers { flags: flags.iter().map(owned).collect(), ..Layers::default() }.resolve().unwrap().config
+    let flags: Vec<_> = [("l2_cache_enabled", "false")].iter().chain(flags).map(owned).collect();
+    Layers { flags, ..Layers::default() }.resolve().unwrap().config
 }
 
 /// A system that these flags make, with a clock that stands still.
@@ -72,6 +73,15 @@ pub(crate) fn quick_system(flags: &[(&str, &str)]) -> (ClassificationSystem, Arc
 /// Runs a future to its end.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// Waits until something is so, for half a minute at most.
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !holds().await {
+        assert!(std::time::Instant::now() < deadline, "in vain waited until {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// Whether the system had the answer to a plain question in its cache.
@@ -138,13 +148,33 @@ pub(crate) struct Stepping {
     pub(crate) revision: [u8; 16],
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) takes: Duration,
+    /// What it says of all its answers.
+    pub(crate) degraded: Option<DegradedReason>,
+    /// Whether it lets others have a turn before it answers.
+    pub(crate) waits: bool,
     n_asked: AtomicU64,
+    n_at_once: AtomicU64,
+    most_at_once: AtomicU64,
 }
 
 impl Stepping {
     pub(crate) fn new(clock: Arc<ManualClock>, takes: Duration) -> Self {
         let taxonomy = Taxonomy::parse(HELP_DESK).unwrap();
-        Self { taxonomy, revision: [7; 16], clock, takes, n_asked: AtomicU64::new(0) }
+        Self {
+            taxonomy,
+            revision: [7; 16],
+            clock,
+            takes,
+            degraded: None,
+            waits: false,
+            n_asked: AtomicU64::new(0),
+            n_at_once: AtomicU64::new(0),
+            most_at_once: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn most_at_once(&self) -> u64 {
+        self.most_at_once.load(Ordering::Relaxed)
     }
 
     pub(crate) fn n_asked(&self) -> u64 {
@@ -154,12 +184,18 @@ impl Stepping {
 
 #[async_trait]
 impl Classifier for Stepping {
-    async fn classify(&self, request: &Request<'_>) -> Result<Classification> {
+    async fn classify(&self, request: &Request<'_>) -> Result<Verdict> {
         self.n_asked.fetch_add(1, Ordering::Relaxed);
+        let n_at_once = self.n_at_once.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_at_once.fetch_max(n_at_once, Ordering::Relaxed);
+        if self.waits {
+            tokio::task::yield_now().await;
+        }
+        self.n_at_once.fetch_sub(1, Ordering::Relaxed);
         self.clock.advance(self.takes);
         let [first, second] = [0, 1].map(|at| &self.taxonomy.categories()[at]);
         let urgent = request.priority == Priority::High;
-        Ok(Classification {
+        let classification = Classification {
             category: first.id.clone(),
             confidence: 0.75,
             reasoning: if urgent { "asked urgently" } else { "asked" }.to_owned(),
@@ -169,7 +205,8 @@ impl Classifier for Stepping {
             temporal_signals: TemporalSignals::default(),
             hybrid: false,
             route: first.route.clone(),
-        })
+        };
+        Ok(Verdict { classification, source: Source::Embedded, degraded: self.degraded })
     }
 
     fn taxonomy(&self) -> &Taxonomy {
@@ -178,9 +215,5 @@ impl Classifier for Stepping {
 
     fn revision(&self) -> [u8; 16] {
         self.revision
-    }
-
-    fn source(&self) -> Source {
-        Source::Embedded
     }
 }

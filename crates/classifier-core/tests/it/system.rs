@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cache_tiers::{CacheLevel, NoCache};
 use classifier_core::{
-    ClassificationSystem, Config, Context, Error, ErrorKind, Optimization, Request, Source, config::Layers,
+    ClassificationSystem, Context, Error, ErrorKind, Optimization, Request, Source, config::Layers,
 };
 use expect_test::{Expect, expect};
 use hp_base::{ManualClock, Priority};
@@ -40,7 +40,7 @@ async fn what_is_no_question_is_refused() {
         check_refused(error, expect!["the query is empty; ask a question"]);
     }
     assert_eq!(classifier.n_asked(), 0);
-    assert_eq!(system.cache_stats().misses, 0);
+    assert_eq!(system.cache_stats().l1_cache.misses, 0);
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn the_second_answer_comes_from_memory_and_says_so() {
         assert!(!metadata.degraded && metadata.degraded_reason.is_none());
     }
     assert_eq!(classifier.n_asked(), 1);
-    assert_eq!((system.cache_stats().hits, system.cache_stats().misses), (1, 1));
+    assert_eq!((system.cache_stats().l1_cache.hits, system.cache_stats().l1_cache.misses), (1, 1));
 }
 
 #[tokio::test]
@@ -163,15 +163,15 @@ async fn a_target_is_met_up_to_its_very_end() {
 async fn a_cache_of_ones_own_is_used() {
     let clock = Arc::new(ManualClock::new());
     let classifier = Arc::new(Stepping::new(clock, Duration::ZERO));
-    let system = ClassificationSystem::builder(&Config::default())
+    let system = ClassificationSystem::builder(&config(&[]))
         .with_classifier(classifier.clone())
-        .with_cache(Arc::new(NoCache))
+        .with_tier(Arc::new(NoCache))
         .build()
         .unwrap();
     assert!(!is_hit(&system, "hello").await);
     assert!(!is_hit(&system, "hello").await);
     assert_eq!(classifier.n_asked(), 2);
-    assert!(!system.cache_stats().enabled);
+    assert!(!system.cache_stats().l1_cache.enabled);
     assert_eq!(system.taxonomy().revision(), "help-desk-1", "the taxonomy is that of the classifier");
 }
 

@@ -71,6 +71,37 @@ fn indicators_have_the_names_of_the_description() {
     assert!(german.uncertainty_indicators.contains(&Uncertainty::NonEnglish), "{german:?}");
 }
 
+#[test]
+fn sources_and_optimizations_have_the_names_of_the_description() {
+    use cache_tiers::CacheLevel;
+    use classifier_core::{DegradedReason, Optimization, Source};
+
+    assert_eq!(
+        json!([Source::L1, Source::L2, Source::L3, Source::Embedded]),
+        json!(["l1", "l2", "l3", "embedded"])
+    );
+    let optimizations = [
+        Optimization::L1Cache,
+        Optimization::L2Cache,
+        Optimization::L3Cache,
+        Optimization::EmbeddedClassifier,
+    ];
+    assert_eq!(json!(optimizations), json!(["l1_cache", "l2_cache", "l3_cache", "embedded_classifier"]));
+    let levels = [CacheLevel::L1Memory, CacheLevel::L2Persistent, CacheLevel::L3Distributed];
+    assert_eq!(json!(levels), json!(["l1_memory", "l2_persistent", "l3_distributed"]));
+    assert_eq!(json!(DegradedReason::TimedOut), "timed_out");
+}
+
+#[tokio::test]
+async fn statistics_have_the_names_of_the_description() {
+    let (system, _) = quick_system(&[]);
+    system.classify(&Request::new("What is a metabolome?")).await.unwrap();
+    let stats = serde_json::to_value(system.cache_stats()).unwrap();
+    check_keys(&stats, &["l1_cache", "l2_cache", "l3_cache", "overall"]);
+    check_keys(&stats["overall"], &["hit_rate", "total_requests", "total_hits", "avg_hit_time_ms"]);
+    assert_eq!(stats["l1_cache"]["size"], 1);
+}
+
 #[tokio::test]
 async fn metadata_have_exactly_these_fields() {
     let (system, clock) = quick_system(&[]);

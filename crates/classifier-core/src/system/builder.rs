@@ -1,0 +1,188 @@
+//! Putting a system together: from a configuration, and from parts of one's own in place of its parts.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use cache_tiers::{CacheTier, KeySpace, Retention, TieredCache};
+use hp_base::{Clock, SystemClock};
+
+use super::asked::{self, MostAsked};
+use super::caches::{self, Caches};
+use super::engine::{Asked, Engine};
+use super::ids::RequestIds;
+use super::{CachedAnswer, ClassificationSystem};
+use crate::classifier::Classifier;
+use crate::config::Config;
+use crate::embedded::{EmbeddedClassifier, TrainOptions, train};
+use crate::error::{Error, ErrorKind, Result};
+use crate::taxonomy::{Category, Taxonomy};
+
+/// A category with fewer examples cannot be learnt from them.
+const MIN_EXAMPLES: usize = 3;
+
+/// Changed whenever the parts of a cache key change, so that old entries are not found.
+const KEY_CONTEXT: &str = "hp-classify 2026-11 classification";
+
+/// Builds a [`ClassificationSystem`] from a configuration and the parts that are to replace its own.
+#[derive(Debug)]
+pub struct SystemBuilder<'a> {
+    config: &'a Config,
+    classifier: Option<Arc<dyn Classifier>>,
+    cache: Option<Arc<TieredCache<CachedAnswer>>>,
+    tier: Option<Arc<dyn CacheTier<CachedAnswer>>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<'a> SystemBuilder<'a> {
+    pub(super) fn new(config: &'a Config) -> Self {
+        Self { config, classifier: None, cache: None, tier: None, clock: Arc::new(SystemClock) }
+    }
+
+    /// Asks `classifier` instead of the embedded one.
+    #[must_use]
+    pub fn with_classifier(mut self, classifier: Arc<dyn Classifier>) -> Self {
+        self.classifier = Some(classifier);
+        self
+    }
+
+    /// Keeps answers in `cache` instead of the tiers that the configuration asks for. A cache with tiers below memory is
+    /// best built with the times of the configuration, and the system then used, inside a tokio runtime with timers.
+    #[must_use]
+    pub fn with_cache(mut self, cache: Arc<TieredCache<CachedAnswer>>) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
+    /// Keeps answers in `tier` alone, whose methods must be done at once, as those of a tier in memory are.
+    #[must_use]
+    pub fn with_tier(mut self, tier: Arc<dyn CacheTier<CachedAnswer>>) -> Self {
+        self.tier = Some(tier);
+        self
+    }
+
+    /// Reads time from `clock`.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Builds the system. Inside of a runtime or outside: what the caches do in the background is done on a thread of
+    /// the system's own, which there is only with a cache on disk or on a server.
+    ///
+    /// # Errors
+    /// Those of [`embedded_classifier`], when the classifier is not given;
+    /// [`InvalidConfig`](ErrorKind::InvalidConfig), [`NotFound`](ErrorKind::NotFound) or [`Io`](ErrorKind::Io) when what
+    /// is said of Redis cannot be used. A disk or a Redis that fails is no error.
+    pub fn build(self) -> Result<ClassificationSystem> {
+        let Self { config, classifier, cache, tier, clock } = self;
+        // First, so that the disk is opened while the model is read.
+        let caches = match (cache, tier) {
+            (Some(cache), _) => Caches::given(cache, config)?,
+            (None, Some(tier)) => caches::around(tier, config, &clock)?,
+            (None, None) => caches::configured(config, &clock)?,
+        };
+        let classifier = match classifier {
+            Some(classifier) => classifier,
+            None => Arc::new(embedded_classifier(config)?.with_clock(clock.clone())),
+        };
+        let keys = KeySpace::builder(KEY_CONTEXT)
+            .part("tenant", config.tenant.as_bytes())
+            .part("taxonomy", classifier.taxonomy().revision().as_bytes())
+            .part("classifier", &classifier.revision())
+            .build();
+        let asked = caches.cache.notes().map(|_| Asked {
+            counts: Mutex::new(MostAsked::new(asked::CAPACITY)),
+            is_taken_over: tokio::sync::Mutex::new(false),
+            note: format!("most-asked.{}", config.tenant),
+        });
+        let retentions =
+            classifier.taxonomy().categories().iter().map(|category| retention(category, config)).collect();
+        let engine = Engine {
+            classifier,
+            cache: caches.cache,
+            clock,
+            keys,
+            retentions,
+            asked,
+            max_query_chars: config.max_query_chars,
+            writes_between_drains: (config.write_queue / 4).max(1),
+        };
+        let system = ClassificationSystem {
+            engine: Arc::new(engine),
+            background: caches.background.map_or_else(OnceLock::new, OnceLock::from),
+            lower: caches.lower,
+            missing: caches.missing,
+            tasks: Mutex::default(),
+            warming: config.warming.clone(),
+            target_response_time: config.target_response_time,
+            ids: RequestIds::new(),
+        };
+        system.keep_asked_in_background();
+        Ok(system)
+    }
+}
+
+/// For how long an answer is kept where.
+fn retention(category: &Category, config: &Config) -> Retention {
+    let at_most = |ttl: Duration| category.cache_ttl.map_or(ttl, |own| own.min(ttl));
+    Retention { l1: at_most(config.l1.ttl), l2: at_most(config.l2.ttl), l3: at_most(config.l3.ttl) }
+}
+
+/// The embedded classifier that a configuration asks for.
+///
+/// A taxonomy of one's own goes with a model trained for it. Without a model, a taxonomy that has the categories and
+/// patterns of the built-in one brings its own routes, descriptions and evidence; any other is learnt from the examples
+/// it gives, which takes milliseconds and is as good as the examples are many.
+///
+/// # Errors
+/// [`InvalidTaxonomy`](ErrorKind::InvalidTaxonomy), [`InvalidModel`](ErrorKind::InvalidModel),
+/// [`NotFound`](ErrorKind::NotFound) or [`Io`](ErrorKind::Io), each with the file's name.
+pub fn embedded_classifier(config: &Config) -> Result<EmbeddedClassifier> {
+    let taxonomy = config.taxonomy.as_deref().map(Taxonomy::load).transpose()?;
+    let classifier = match (&config.model, taxonomy) {
+        (None, None) => EmbeddedClassifier::built_in(),
+        (Some(path), taxonomy) => {
+            let bytes = std::fs::read(path).map_err(|error| Error::io("read the model", path, error))?;
+            let model = EmbeddedClassifier::from_bytes(&bytes).and_then(|model| match taxonomy {
+                Some(taxonomy) => model.with_taxonomy(taxonomy),
+                None => Ok(model),
+            });
+            model.map_err(|error| Error::new(error.kind(), format!("{}: {error}", path.display())))?
+        }
+        (None, Some(taxonomy)) => {
+            let built_in = EmbeddedClassifier::built_in();
+            let misspelt = built_in.misspelt(&taxonomy);
+            let classifier = match built_in.with_taxonomy(taxonomy.clone()) {
+                Err(_) if !misspelt => learnt_from_examples(&taxonomy),
+                other => other,
+            };
+            classifier.map_err(|error| {
+                let file = config.taxonomy.as_deref().unwrap_or(Path::new("")).display();
+                Error::new(error.kind(), format!("{file}: {error}"))
+            })?
+        }
+    };
+    Ok(classifier.with_options(config.embedded.clone()))
+}
+
+fn learnt_from_examples(taxonomy: &Taxonomy) -> Result<EmbeddedClassifier> {
+    let rows = taxonomy.example_rows();
+    for category in taxonomy.categories() {
+        let n = rows.iter().filter(|row| row.label == category.id.as_str()).count();
+        if n < MIN_EXAMPLES {
+            return Err(Error::new(
+                ErrorKind::InvalidTaxonomy,
+                format!(
+                    "the category `{}` has {n} examples; give it {MIN_EXAMPLES} or more, or name a model made by \
+                     `hp-classify train --taxonomy … --data … --out …`",
+                    category.id
+                ),
+            ));
+        }
+    }
+    let trained = train(taxonomy, &rows, &TrainOptions::default())?;
+    tracing::info!(n_rows = rows.len(), "learnt a classifier from the taxonomy's examples");
+    EmbeddedClassifier::from_bytes(&trained.bytes)
+}

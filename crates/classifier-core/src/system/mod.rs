@@ -1,0 +1,308 @@
+//! The system: every request goes one way, and every step on it is a trait object.
+
+mod builder;
+
+mod asked;
+mod background;
+mod caches;
+mod codec;
+mod engine;
+mod ids;
+mod lower;
+mod warming;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use cache_tiers::{
+    CacheError, CacheLevel, CacheStats, Forget, Hit, Key, Lookup, StoredEntry, TierState, TieredCache,
+};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use self::background::Background;
+use self::engine::Engine;
+use self::ids::RequestIds;
+use self::lower::LowerTiers;
+use crate::classifier::Request;
+use crate::config::{Config, WarmingConfig};
+use crate::error::{Error, ErrorKind, Result};
+use crate::taxonomy::Taxonomy;
+use crate::types::{Classification, DegradedReason, Metadata, Optimizations, Source};
+
+pub use builder::{SystemBuilder, embedded_classifier};
+pub use caches::MissingCache;
+pub use codec::AnswerCodec;
+
+/// What the caches hold.
+pub type CachedAnswer = Arc<Classification>;
+
+/// How often a cache that is being opened is looked at by one who waits for it.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Classifies questions: refuses what is no question, looks into the caches, asks the classifier, keeps the answer.
+///
+/// Answers are kept in memory, on disk and on a Redis, as far as the configuration asks for it and the build has it. A
+/// disk or a Redis that fails costs its help and nothing else.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), classifier_core::Error> {
+/// use classifier_core::{ClassificationSystem, Config, Request};
+///
+/// let mut config = Config::default();
+/// config.l2.enabled = false;
+/// let system = ClassificationSystem::new(&config)?;
+/// let first = system.classify(&Request::new("What is a metabolome?")).await?;
+/// let again = system.classify(&Request::new("what is a  metabolome")).await?;
+/// assert_eq!(first.classification.category.as_str(), "GENERAL");
+/// assert!(!first.metadata.cache_hit && again.metadata.cache_hit);
+/// system.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ClassificationSystem {
+    engine: Arc<Engine>,
+    background: OnceLock<Background>,
+    lower: LowerTiers,
+    missing: Vec<MissingCache>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    warming: WarmingConfig,
+    target_response_time: Duration,
+    ids: RequestIds,
+}
+
+/// An answer and how it came about.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Where the question goes.
+    pub classification: CachedAnswer,
+    /// How that came about.
+    pub metadata: Metadata,
+}
+
+/// Where an answer came from.
+struct Origin {
+    source: Source,
+    level: Option<CacheLevel>,
+    degraded: Option<DegradedReason>,
+}
+
+impl Drop for ClassificationSystem {
+    /// Ends the work in the background, which may go on in the runtime of somebody else.
+    fn drop(&mut self) {
+        let tasks = self.tasks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl ClassificationSystem {
+    /// The system a configuration describes.
+    ///
+    /// # Errors
+    /// Those of [`SystemBuilder::build`].
+    pub fn new(config: &Config) -> Result<Self> {
+        Self::builder(config).build()
+    }
+
+    /// A builder, for those who bring parts of their own.
+    #[must_use]
+    pub fn builder(config: &Config) -> SystemBuilder<'_> {
+        SystemBuilder::new(config)
+    }
+
+    /// Classifies a question.
+    ///
+    /// # Errors
+    /// [`InvalidQuery`](ErrorKind::InvalidQuery) when the query is empty or longer than `max_query_chars`; otherwise
+    /// whatever the classifier fails with, which the embedded one never does.
+    pub async fn classify(&self, request: &Request<'_>) -> Result<Answer> {
+        let started = self.engine.clock.now();
+        self.engine.check(request)?;
+        let key = self.engine.key(request);
+        self.engine.count(key, request);
+        let hit = match self.engine.cache.probe(&key) {
+            Lookup::Hit(hit) => Some(hit),
+            Lookup::Miss => None,
+            Lookup::Pending(resume) => self.within(self.engine.cache.fetch(&key, resume)).await,
+        };
+        if let Some(Hit { value, level, is_stale, .. }) = hit
+            && (!is_stale || self.renew(key, request))
+        {
+            let origin = Origin { source: Source::of(level), level: Some(level), degraded: None };
+            return Ok(self.answer(value, request, started, origin));
+        }
+        let (classification, source, degraded) = self.engine.answer_anew(request, key).await?;
+        Ok(self.answer(classification, request, started, Origin { source, level: None, degraded }))
+    }
+
+    /// Forgets the answer to a question, in this process and in all replicas that share a Redis with it.
+    ///
+    /// # Errors
+    /// [`InvalidQuery`](ErrorKind::InvalidQuery) as for [`classify`](Self::classify); [`Io`](ErrorKind::Io) when a
+    /// cache cannot say that it has forgotten.
+    pub async fn forget(&self, request: &Request<'_>) -> Result<()> {
+        let key = self.key(request)?;
+        self.forget_in_all(Forget::Key(key)).await
+    }
+
+    /// Forgets all answers, in this process and in all replicas that share a Redis with it.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorKind::Io) when a cache cannot say that it has forgotten.
+    pub async fn flush(&self) -> Result<()> {
+        self.forget_in_all(Forget::All).await
+    }
+
+    /// The key under which the caches have the answer to a question.
+    ///
+    /// # Errors
+    /// [`InvalidQuery`](ErrorKind::InvalidQuery) as for [`classify`](Self::classify).
+    pub fn key(&self, request: &Request<'_>) -> Result<Key> {
+        self.engine.check(request)?;
+        Ok(self.engine.key(request))
+    }
+
+    /// The categories it chooses from.
+    #[must_use]
+    pub fn taxonomy(&self) -> &Taxonomy {
+        self.engine.classifier.taxonomy()
+    }
+
+    /// Where answers are kept. What it does asynchronously wants a tokio runtime with timers.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<TieredCache<CachedAnswer>> {
+        &self.engine.cache
+    }
+
+    /// What the disk or the server has stored under a key, as it is stored: for people who look, and not counted as a
+    /// look-up. `None` also where the system has no such tier of its own making.
+    ///
+    /// # Errors
+    /// Those of reading the tier.
+    pub async fn stored(
+        &self,
+        level: CacheLevel,
+        key: &Key,
+    ) -> std::result::Result<Option<StoredEntry>, CacheError> {
+        self.within(self.lower.inspect(level, key)).await
+    }
+
+    /// What the caches have done so far.
+    #[must_use]
+    pub fn cache_stats(&self) -> CacheStats {
+        self.engine.cache.stats()
+    }
+
+    /// The caches that the configuration asks for and that there are not, with the reasons.
+    #[must_use]
+    pub fn missing_caches(&self) -> &[MissingCache] {
+        &self.missing
+    }
+
+    /// Waits until no cache is being opened or connected to any more, or until the time is over; returns whether the
+    /// caches came first. Nobody needs to wait: a cache that is not there yet is passed over.
+    pub async fn caches_ready(&self, within: Duration) -> bool {
+        let is_starting = || {
+            let stats = self.engine.cache.stats();
+            [stats.l2_cache, stats.l3_cache].iter().any(|tier| tier.state == TierState::Starting)
+        };
+        if !is_starting() {
+            return true;
+        }
+        let ready = async {
+            while is_starting() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        self.within(async { tokio::time::timeout(within, ready).await.is_ok() }).await
+    }
+
+    /// Ends the work in the background, writes down what is asked most, and waits, for two seconds at most, until the
+    /// tiers below memory have what was put. Afterwards answers are kept in memory alone.
+    pub async fn close(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            // OK to ignore: it was aborted.
+            let _ = task.await;
+        }
+        let closed = async {
+            self.engine.keep_asked().await;
+            let all_written = self.engine.cache.close().await;
+            self.lower.close().await;
+            all_written
+        };
+        if !self.within(closed).await {
+            tracing::warn!("some answers were not written to the disk or to Redis in time");
+        }
+    }
+
+    async fn forget_in_all(&self, what: Forget) -> Result<()> {
+        let forgotten = self.within(self.engine.cache.forget(what)).await;
+        forgotten
+            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot forget: {error}")).with_source(error))
+    }
+
+    /// Has a stale answer renewed in the background; false if that cannot be.
+    #[cold]
+    fn renew(&self, key: Key, request: &Request<'_>) -> bool {
+        let Some(handle) = self.handle() else { return false };
+        let Some(claim) = self.engine.cache.claim_refresh(&key) else { return true };
+        let engine = Arc::clone(&self.engine);
+        let (query, context, priority) =
+            (request.query.to_owned(), request.context.clone(), request.priority);
+        handle.spawn(async move {
+            if engine.cache.revalidate(&claim).await.is_none() {
+                let request = Request { query: &query, context, priority };
+                if let Err(error) = engine.answer_anew(&request, key).await {
+                    tracing::debug!(%error, "a stale answer was not renewed");
+                }
+            }
+        });
+        true
+    }
+
+    /// Where work in the background is done: on a thread of the system's own, else in the runtime of the caller.
+    fn handle(&self) -> Option<Handle> {
+        match self.background.get() {
+            Some(background) => Some(background.handle().clone()),
+            None => Handle::try_current().ok(),
+        }
+    }
+
+    /// Waits for a future that needs timers and blocking threads, which the caller's runtime may not have.
+    async fn within<T>(&self, future: impl Future<Output = T> + Send) -> T {
+        match self.background.get() {
+            Some(background) => background.within(future).await,
+            None => future.await,
+        }
+    }
+
+    fn answer(
+        &self,
+        classification: CachedAnswer,
+        request: &Request<'_>,
+        started: Instant,
+        origin: Origin,
+    ) -> Answer {
+        let response_time = self.engine.clock.now().saturating_duration_since(started);
+        let Origin { source, level, degraded } = origin;
+        let metadata = Metadata {
+            request_id: self.ids.next(),
+            priority: request.priority,
+            optimizations_applied: Optimizations::of(source),
+            cache_hit: level.is_some(),
+            cache_level: level,
+            batched: false,
+            deduplicated: false,
+            response_time,
+            target_met: response_time <= self.target_response_time,
+            source,
+            degraded: degraded.is_some(),
+            degraded_reason: degraded,
+        };
+        Answer { classification, metadata }
+    }
+}
