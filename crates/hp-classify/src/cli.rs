@@ -52,6 +52,13 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Trains a classifier from labelled rows.
     Train(TrainArgs),
+    /// Fills the caches on disk and on Redis before anybody asks.
+    Warm(WarmArgs),
+    /// Looks into the caches on disk and on Redis, and drops what is wrong in them.
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
+    },
     /// Shows, checks or describes the configuration.
     Config {
         #[command(subcommand)]
@@ -100,6 +107,54 @@ pub(crate) struct TrainArgs {
     /// Where the report goes, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WarmArgs {
+    /// The questions, each in quotes; without any, --file and --top: cache_warm_queries, and what was asked most.
+    #[arg(value_name = "QUERY")]
+    pub(crate) queries: Vec<String>,
+    /// A file with one question a line; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// So many of the questions asked most before; the disk cache remembers up to 256.
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<usize>,
+    /// Variations of each question besides; the same as --set predictive_cache_depth=N.
+    #[arg(long, value_name = "N")]
+    pub(crate) depth: Option<String>,
+    /// Questions at a time; the same as --set warm_concurrency=N.
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrency: Option<String>,
+    /// Questions a second at the most; the same as --set warm_per_second=N.
+    #[arg(long, value_name = "N")]
+    pub(crate) per_second: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Shows what each cache holds and whether it is at work.
+    Stats,
+    /// Drops the answers to questions from the disk and from Redis, and so from all replicas that share it.
+    Forget {
+        /// The questions, each in quotes.
+        #[arg(required = true, value_name = "QUERY")]
+        queries: Vec<String>,
+        /// What went before them (previous_query, topic); may be repeated.
+        #[arg(long, value_name = "KEY=VALUE", value_parser = name_and_value)]
+        context: Vec<(String, String)>,
+    },
+    /// Drops all answers from the disk and from Redis, and so from all replicas that share it.
+    Flush,
+    /// Shows what each cache holds under a key, or as the answer to a question.
+    Inspect {
+        /// A question in quotes, or a key of 32 hexadecimal digits.
+        #[arg(value_name = "KEY-OR-QUERY")]
+        what: String,
+        /// What went before it (previous_query, topic); may be repeated.
+        #[arg(long, value_name = "KEY=VALUE", value_parser = name_and_value)]
+        context: Vec<(String, String)>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -29,27 +29,13 @@ struct JsonError<'a> {
 }
 
 pub(crate) fn run(args: &ClassifyArgs, config: &Config, json: bool) -> anyhow::Result<()> {
-    let mut context = Context::default();
-    for (key, value) in &args.context {
-        context.set(key, value)?;
-    }
+    let context = super::context_of(&args.context)?;
     let system = ClassificationSystem::new(config)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().build().context("cannot start the runtime")?;
-    runtime.block_on(async {
+    super::runtime()?.block_on(async {
         let asker = Asker { system: &system, args, context, json };
-        if let [query] = args.queries.as_slice()
-            && query == "-"
-        {
-            return asker.lines().await;
-        }
-        for (number, query) in args.queries.iter().enumerate() {
-            if number > 0 && !json {
-                writeln!(terminal::stdout())?;
-            }
-            asker.ask(query).await?;
-        }
-        Ok(())
+        let answered = asker.all().await;
+        system.close().await;
+        answered
     })
 }
 
@@ -61,6 +47,22 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
+    async fn all(&self) -> anyhow::Result<()> {
+        if let [query] = self.args.queries.as_slice()
+            && query == "-"
+        {
+            self.system.start().await;
+            return self.lines().await;
+        }
+        for (number, query) in self.args.queries.iter().enumerate() {
+            if number > 0 && !self.json {
+                writeln!(terminal::stdout())?;
+            }
+            self.ask(query).await?;
+        }
+        Ok(())
+    }
+
     async fn ask(&self, query: &str) -> anyhow::Result<()> {
         let request = Request { query, context: self.context.clone(), priority: self.args.priority };
         let answer = self.system.classify(&request).await?;

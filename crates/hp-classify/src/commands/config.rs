@@ -1,9 +1,10 @@
 //! `hp-classify config`: what is configured, and where it came from.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use classifier_core::config::{Layers, Origin, schema};
-use classifier_core::embedded_classifier;
+use classifier_core::{ClassificationSystem, Config, EmbeddedClassifier, embedded_classifier};
 use serde_json::{Map, json};
 
 use crate::cli::ConfigAction;
@@ -29,12 +30,13 @@ pub(crate) fn run(action: &ConfigAction, layers: &Layers, json: bool) -> anyhow:
                     Origin::Environment => format!("environment HP_{}", name.to_uppercase()),
                     Origin::Flag => "flag".to_owned(),
                 };
-                writeln!(out, "{name:<26} = {:<20} {DIM}# {origin}{DIM:#}", value.to_string())?;
+                writeln!(out, "{name:<30} = {:<20} {DIM}# {origin}{DIM:#}", value.to_string())?;
             }
         }
         ConfigAction::Check => {
             let config = layers.resolve()?.config;
             let classifier = embedded_classifier(&config)?;
+            check_redis(config)?;
             let taxonomy = classifier.taxonomy();
             let n_categories = taxonomy.categories().len();
             let n_rows = classifier.n_training_rows();
@@ -55,5 +57,14 @@ pub(crate) fn run(action: &ConfigAction, layers: &Layers, json: bool) -> anyhow:
             }
         }
     }
+    Ok(())
+}
+
+/// Refuses what is said of Redis if it cannot be used. Whether a server answers is another matter.
+fn check_redis(mut config: Config) -> anyhow::Result<()> {
+    // Nothing else is to be opened for this.
+    config.l2.enabled = false;
+    let classifier = Arc::new(EmbeddedClassifier::built_in());
+    ClassificationSystem::builder(&config).with_classifier(classifier).build()?;
     Ok(())
 }

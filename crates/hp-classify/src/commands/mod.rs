@@ -1,16 +1,18 @@
 //! One file a command; this one finds the configuration and calls them.
 
+mod cache;
 mod classify;
 mod config;
 mod eval;
 mod train;
+mod warm;
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::CommandFactory;
 use classifier_core::config::{Layers, Resolved};
-use classifier_core::{Config, EmbeddedClassifier, embedded_classifier};
+use classifier_core::{Config, Context, EmbeddedClassifier, embedded_classifier};
 
 use crate::UsageError;
 use crate::bulk;
@@ -33,6 +35,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Eval(args) => eval::run(&args, &classifier(&resolve(&global)?.config)?, global.json),
         Command::Train(args) => train::run(&args, &resolve(&global)?.config, global.json),
+        Command::Warm(args) => {
+            warm::run(&args, &resolve_with(&global, warm::flags(&args))?.config, global.json)
+        }
+        Command::Cache { action } => cache::run(&action, &resolve(&global)?.config, global.json),
         Command::Config { action } => config::run(&action, &layers(&global)?, global.json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -71,7 +77,28 @@ fn environment() -> anyhow::Result<Vec<(String, String)>> {
 }
 
 fn resolve(global: &Global) -> anyhow::Result<Resolved> {
-    Ok(layers(global)?.resolve()?)
+    resolve_with(global, Vec::new())
+}
+
+/// As [`resolve`], with further flags that are another way to set parameters.
+fn resolve_with(global: &Global, flags: Vec<(String, String)>) -> anyhow::Result<Resolved> {
+    let mut layers = layers(global)?;
+    layers.flags.extend(flags);
+    Ok(layers.resolve()?)
+}
+
+/// A runtime of this thread alone; what the caches do in the background is done elsewhere.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// What went before a question, from `--context`.
+fn context_of(parts: &[(String, String)]) -> anyhow::Result<Context> {
+    let mut context = Context::default();
+    for (key, value) in parts {
+        context.set(key, value)?;
+    }
+    Ok(context)
 }
 
 fn classifier(config: &Config) -> anyhow::Result<EmbeddedClassifier> {

@@ -85,6 +85,8 @@ fn binary() -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HP_")) {
         command.env_remove(name);
     }
+    // Tests leave the user's own cache alone.
+    command.env("HP_L2_CACHE_ENABLED", "false");
     command.stdin(Stdio::null());
     command
 }

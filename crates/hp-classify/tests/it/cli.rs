@@ -34,6 +34,8 @@ fn hp_classify(args: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HP_")) {
         command.env_remove(name);
     }
+    // Tests leave the user's own cache alone.
+    command.env("HP_L2_CACHE_ENABLED", "false");
     command.args(args).stdin(Stdio::null());
     command
 }
@@ -242,12 +244,52 @@ fn config_shows_checks_and_describes() {
     }
     assert_eq!(json(&run(&["config", "check", "--json"]))["ok"], true);
     refused(&["config", "check", "--set", "l1_cache_siz=1"], "did you mean `l1_cache_size`?");
+    refused(&["config", "check", "--set", "l2_cache_enabled=maybe"], "is not true or false");
     refused(&["config", "check", "--model", "none.bin"], "cannot read the model none.bin");
     let misspelt = write(folder.path(), "bad.toml", "\nl1_cache_tll = 1\n");
     refused(
         &["config", "check", "--config", &misspelt],
         "bad.toml, line 2: `l1_cache_tll` is no parameter; did you mean",
     );
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let shown = hp_classify(&["config", "show", "--set", "redis_url=redis://ada:hunter2@host"])
+        .env("HP_REDIS_PASSWORD", "hunter2")
+        .output()
+        .unwrap();
+    let shown = stdout(&shown);
+    assert!(shown.contains("redis://ada:…@host") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn without_a_cache_that_lasts_the_commands_for_it_say_what_to_do() {
+    for command in
+        [&["warm", "x"][..], &["cache", "forget", "x"], &["cache", "flush"], &["cache", "inspect", "x"]]
+    {
+        refused(command, "set l2_cache_enabled = true or redis_url");
+    }
+    let stats = json(&run(&["cache", "stats", "--json"]));
+    for tier in ["l1_cache", "l2_cache", "l3_cache"] {
+        for field in ["hits", "misses", "hit_rate", "size", "max_size", "enabled"] {
+            assert!(!stats[tier][field].is_null(), "{tier}.{field}");
+        }
+        assert_eq!(stats[tier]["enabled"], tier == "l1_cache");
+    }
+    for field in ["hit_rate", "total_requests", "total_hits", "avg_hit_time_ms"] {
+        assert!(stats["overall"][field].is_number(), "{field}");
+    }
+    assert!(stdout(&run(&["cache", "stats"])).contains("max_size"));
+}
+
+#[cfg(not(feature = "disk"))]
+#[test]
+fn a_build_without_a_disk_says_so_and_answers() {
+    let stats = json(&run(&["cache", "stats", "--json", "--set", "l2_cache_enabled=true"]));
+    let reason = stats["missing"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("build with the feature `disk`"), "{reason}");
+    assert!(run(&["classify", "What is LC-MS?", "--set", "l2_cache_enabled=true"]).status.success());
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! Runs the real binary.
 
 mod bulk;
+#[cfg(feature = "disk")]
+mod caches;
 mod cli;
+#[cfg(feature = "remote")]
+mod replicas;
