@@ -6,7 +6,9 @@ use std::time::Duration;
 use cache_tiers::{Key, KeySpace, MessagePack, RemoteConfig, RemoteTier, Secret, SystemClock};
 
 mod basics;
+mod faults;
 mod processes;
+mod proxy;
 mod replicas;
 mod server;
 
