@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface};
 use fred::prelude::Client;
 use fred::types::{ConnectHandle, Expiration, Message};
 use futures_util::future::join_all;
 use hp_base::Backoff;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::names;
 use super::server::{Connection, Server, garbled, not_connected, random_token, script_on};
@@ -141,14 +141,23 @@ fn wake_all(server: &Server) {
 async fn look_after(server: Arc<Server>) {
     let breaker = server.config.breaker;
     let mut backoff = Backoff::new(breaker.open_for, breaker.open_for_most.max(breaker.open_for));
+    let mut well_at = Instant::now();
     loop {
         let wait = match look(&server).await {
             Ok(()) => {
                 backoff.reset();
+                well_at = Instant::now();
                 if server.is_listening.load(Ordering::Acquire) { LOOK_EVERY } else { LOOK_OFTEN }
             }
             Err(error) => {
                 server.note_error(&error.to_string());
+                // Answers that are late for ever, because some before them never came, look like this: the client
+                // goes on pairing each with the question before.
+                if *error.kind() == ErrorKind::Timeout && well_at.elapsed() > server.config.connect_timeout {
+                    join_all(server.connections.iter().map(|connection| reconnect(&server, connection)))
+                        .await;
+                    well_at = Instant::now();
+                }
                 backoff.next()
             }
         };
@@ -217,7 +226,7 @@ async fn sync(server: &Server, connection: &Connection) -> Result<(), Error> {
         _ => None,
     };
     let Some(epoch) = epoch else {
-        let _ = connection.force_reconnection().await;
+        reconnect(server, connection).await;
         return Err(garbled());
     };
     server.learn_epoch(epoch);
@@ -231,9 +240,14 @@ async fn try_writing(server: &Server, connection: &Connection) -> Result<(), Err
         && error.details().starts_with("READONLY")
     {
         // It is no master any more; connecting anew finds the one that is.
-        let _ = connection.force_reconnection().await;
+        reconnect(server, connection).await;
     }
     written
+}
+
+/// Gives a connection up for a new one, which may take until the next look or longer.
+async fn reconnect(server: &Server, connection: &Connection) {
+    let _ = timeout(server.config.connect_timeout, connection.force_reconnection()).await;
 }
 
 /// Makes up for what was to be forgotten while the server was away.

@@ -62,7 +62,8 @@ impl Load {
                 samples
             });
         }
-        let (writer, writer_is_over, n_failed) = (Arc::clone(tier), Arc::clone(&is_over), Arc::clone(&n_failed_puts));
+        let (writer, writer_is_over, n_failed) =
+            (Arc::clone(tier), Arc::clone(&is_over), Arc::clone(&n_failed_puts));
         tasks.spawn(async move {
             let mut number = 0;
             while !writer_is_over.load(Ordering::Relaxed) {
@@ -114,7 +115,8 @@ struct Row {
 
 impl Row {
     fn new(fault: &'static str, samples: &[Sample], began: Instant, ended: Instant, back: Instant) -> Self {
-        let during: Vec<_> = samples.iter().filter(|s| s.began >= began && s.began < ended.max(began)).collect();
+        let during: Vec<_> =
+            samples.iter().filter(|s| s.began >= began && s.began < ended.max(began)).collect();
         let opened = during.iter().find(|sample| !sample.asked).map(|sample| sample.began);
         let (before, after): (Vec<&Sample>, Vec<&Sample>) =
             during.iter().copied().partition(|sample| opened.is_none_or(|opened| sample.began < opened));
@@ -153,12 +155,13 @@ async fn try_fault(
     break_it().await;
     let ended = Instant::now();
     mend_it().await;
-    eventually("the tier is back", async || {
+    let back = eventually("the tier is back", async || {
         let is_back = tier.stats().state == TierState::Ready;
         // One look-up that fails sends it away again.
         is_back && tier.fetch(&key(0)).await.is_ok()
-    })
-    .await;
+    });
+    let is_back = tokio::time::timeout(Duration::from_secs(15), back).await.is_ok();
+    assert!(is_back, "after the fault \"{fault}\" it did not come back: {tier:?}, {:?}", tier.last_error());
     let back = Instant::now();
     let n_failed_puts = load.n_failed_puts.load(Ordering::Relaxed) - n_failed_before;
     Row { n_failed_puts, ..Row::new(fault, &load.end().await, began, ended, back) }
