@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::binary;
 use crate::checkout::Checkout;
+use crate::full_set;
+use crate::prepare::{self, Need};
 use crate::process;
 
 /// Arguments of `cargo xtask bench`.
@@ -49,6 +51,8 @@ impl Figure {
 impl Bench {
     /// Measures, prints, and fails when a goal is not met.
     pub(crate) fn execute(&self, checkout: &Checkout) -> anyhow::Result<()> {
+        prepare::machine(needs(&self.names))?;
+        full_set::announce(checkout)?;
         // One figure is the time hp-classify takes to start, so it must be there and new.
         let program = binary::build(checkout, &["figures", "hp-classify"])?;
         let mut list = Command::new(&program);
@@ -72,6 +76,13 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// What the machine must have to measure these, or everything without a name.
+fn needs(names: &[String]) -> &'static [Need] {
+    // The benchmark that starts a server.
+    let is_served = names.is_empty() || names.iter().any(|name| name == "cache");
+    if is_served { prepare::SERVED } else { prepare::FULL }
 }
 
 /// Fails for a name that does not open one of the listed lines, and repeats the list.
@@ -156,6 +167,16 @@ mod tests {
         let figure: Figure = serde_json::from_str(figure).unwrap();
         assert!(figure.is_missed());
         assert_eq!(figure.verdict(), "not judged");
+    }
+
+    #[test]
+    fn only_a_benchmark_that_starts_a_server_needs_one() {
+        let has_server = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            needs(&names).iter().any(|need| need.name == "redis-server")
+        };
+        assert!(has_server(&[]) && has_server(&["l1", "cache"]));
+        assert!(!has_server(&["l1"]));
     }
 
     #[test]

@@ -1,27 +1,62 @@
-//! Building one of our programs in release, and where cargo put it.
+//! Building our programs in release, all of them or a quick set, and where cargo put them.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 use serde::Deserialize;
 
 use crate::checkout::Checkout;
+use crate::full_set;
 use crate::process;
 
-/// Builds the programs in release and returns the path of the first.
+/// Which of its features `hp-classify` is built with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// All but the cache on disk, for which RocksDB would have to be compiled.
+    Quick,
+    /// All.
+    Full,
+}
+
+impl Set {
+    /// The most that does not have to wait for RocksDB.
+    pub(crate) fn without_waiting(checkout: &Checkout) -> anyhow::Result<Self> {
+        Ok(if full_set::is_built(checkout)? { Self::Full } else { Self::Quick })
+    }
+}
+
+/// Builds `hp-classify` in release and returns its path.
+pub(crate) fn hp_classify(checkout: &Checkout, set: Set) -> anyhow::Result<PathBuf> {
+    const NAME: &str = "hp-classify";
+    match set {
+        Set::Full => build(checkout, &[NAME]),
+        Set::Quick => {
+            let quick = ["--no-default-features", "--features", "remote"];
+            run(checkout.cargo(["build", "--release", "--package", NAME].into_iter().chain(quick)), NAME)
+        }
+    }
+}
+
+/// Builds the programs in release with all their features and returns the path of the first.
 ///
 /// The whole workspace is selected, as in every other command, although only these are built: cargo then
 /// unites features in the same way and compiles no dependency twice.
 pub(crate) fn build(checkout: &Checkout, names: &[&str]) -> anyhow::Result<PathBuf> {
+    let first = names.first().context("no program was named")?;
     let mut command = checkout.cargo(["build", "--release", "--workspace"]);
     for name in names {
         command.args(["--bin", name]);
     }
+    let program = run(command, first)?;
+    full_set::mark_as_built(checkout)?;
+    Ok(program)
+}
+
+fn run(mut command: Command, name: &str) -> anyhow::Result<PathBuf> {
     eprintln!("+ {}", process::spell(&command));
     command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
     let messages = process::capture(&mut command)?;
-    let name = names.first().context("no program was named")?;
     executable(&messages, name).with_context(|| format!("cargo built `{name}` but did not say where it is"))
 }
 

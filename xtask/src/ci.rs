@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::binary::Set;
 use crate::checkout::Checkout;
 use crate::process;
 use crate::test::{self, Counts};
-use crate::{links, prepare, tidy, train};
+use crate::{full_set, links, prepare, tidy, train};
 
 /// One thing to check.
 struct Step {
@@ -51,7 +52,8 @@ const STEPS: &[Step] = &[
 
 /// Runs every step; ends with a table of them and a line that says how many tests passed and failed.
 pub(crate) fn execute(checkout: &Checkout) -> anyhow::Result<()> {
-    prepare::machine()?;
+    prepare::machine(prepare::CHECKS)?;
+    full_set::announce(checkout)?;
     let mut tally = Tally::default();
     let mut rows = Vec::new();
     let mut failure = None;
@@ -97,7 +99,7 @@ fn clippy(checkout: &Checkout, _: &mut Tally) -> anyhow::Result<Done> {
 }
 
 fn model(checkout: &Checkout, _: &mut Tally) -> anyhow::Result<Done> {
-    train::check(checkout)?;
+    train::check(checkout, Set::Full)?;
     Ok(Done::Passed)
 }
 

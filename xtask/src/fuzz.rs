@@ -14,7 +14,7 @@ use crate::prepare::{self, Need};
 use crate::process;
 
 /// What fuzzing needs beyond building.
-const NEEDS: &[Need] = &[Need { name: "c++", package: "g++", why: "compiles libFuzzer" }];
+const NEEDS: &[Need] = &[Need::new("c++", "g++", "compiles libFuzzer")];
 
 /// Arguments of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
@@ -44,8 +44,8 @@ impl Fuzz {
     /// Runs the chosen targets one after the other, up to the first finding.
     pub(crate) fn execute(&self, checkout: &Checkout) -> anyhow::Result<()> {
         let targets = pick(targets(checkout.root())?, self.target.as_deref())?;
-        prepare::machine()?;
-        prepare::needs(NEEDS)?;
+        prepare::machine(prepare::QUICK)?;
+        prepare::machine(NEEDS)?;
         require_tools()?;
         for (number, target) in targets.iter().enumerate() {
             // The first folder is where libFuzzer writes; without it, it would write among the seeds.

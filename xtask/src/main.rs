@@ -17,6 +17,7 @@ mod train;
 
 mod binary;
 mod checkout;
+mod full_set;
 mod prepare;
 mod process;
 mod workspace;

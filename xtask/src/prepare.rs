@@ -16,21 +16,44 @@ pub(crate) struct Need {
     pub(crate) package: &'static str,
     /// Who needs it.
     pub(crate) why: &'static str,
+    /// What the package starts in the background where there is systemd, although nothing here uses it.
+    pub(crate) service: Option<&'static str>,
 }
 
-/// What building and testing the workspace needs: one line each, and none that nothing uses.
-const NEEDS: &[Need] = &[
-    Need { name: "cc", package: "gcc", why: "links every Rust program" },
-    Need { name: "git", package: "git", why: "lists the files that `cargo xtask tidy` and `links` read" },
-];
-
-/// Installs what the workspace needs and the machine lacks, or says which command does it.
-pub(crate) fn machine() -> anyhow::Result<()> {
-    needs(NEEDS)
+impl Need {
+    /// A need whose package starts nothing.
+    pub(crate) const fn new(name: &'static str, package: &'static str, why: &'static str) -> Self {
+        Self { name, package, why, service: None }
+    }
 }
+
+const CC: Need = Need::new("cc", "gcc", "links every Rust program, and compiles the C in ring");
+const CXX: Need = Need::new("c++", "g++", "compiles RocksDB, the cache on disk");
+const LIBCLANG: Need =
+    Need::new("libclang", "libclang-dev", "reads the headers of RocksDB to make its bindings");
+const GIT: Need = Need::new("git", "git", "lists the files that `cargo xtask tidy` and `links` read");
+const REDIS: Need = Need {
+    service: Some("redis-server"),
+    ..Need::new("redis-server", "redis-server", "is started by tests and benchmarks of the shared cache")
+};
+const SENTINEL: Need = Need {
+    service: Some("redis-sentinel"),
+    ..Need::new("redis-sentinel", "redis-sentinel", "is started by tests of a failover of the shared cache")
+};
+
+/// What a first answer needs.
+pub(crate) const QUICK: &[Need] = &[CC];
+/// What building everything needs.
+pub(crate) const FULL: &[Need] = &[CC, CXX, LIBCLANG];
+/// What measuring against a real server needs as well.
+pub(crate) const SERVED: &[Need] = &[CC, CXX, LIBCLANG, REDIS];
+/// What the tests need.
+pub(crate) const TESTS: &[Need] = &[CC, CXX, LIBCLANG, REDIS, SENTINEL];
+/// What continuous integration needs.
+pub(crate) const CHECKS: &[Need] = &[CC, CXX, LIBCLANG, REDIS, SENTINEL, GIT];
 
 /// Installs those of `needs` that the machine lacks, or says which command does it.
-pub(crate) fn needs(needs: &[Need]) -> anyhow::Result<()> {
+pub(crate) fn machine(needs: &[Need]) -> anyhow::Result<()> {
     let missing = missing(needs, &Folders::of_this_machine());
     if missing.is_empty() {
         return Ok(());
@@ -39,7 +62,10 @@ pub(crate) fn needs(needs: &[Need]) -> anyhow::Result<()> {
         eprintln!("{} is missing (Debian package {}): it {}", need.name, need.package, need.why);
     }
     let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
-    let install = install_commands(&packages);
+    let has_systemd = Path::new("/run/systemd/system").is_dir();
+    let services: Vec<&str> =
+        missing.iter().filter_map(|need| need.service).filter(|_| has_systemd).collect();
+    let install = install_commands(&packages, &services);
     if !process::works(Command::new("apt-get").arg("--version")) {
         bail!("install {} and try again; this machine has no apt-get to do it with", packages.join(", "));
     }
@@ -54,9 +80,14 @@ pub(crate) fn needs(needs: &[Need]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn install_commands<'a>(packages: &[&'a str]) -> [Vec<&'a str>; 2] {
-    let install = ["apt-get", "install", "--yes"];
-    [vec!["apt-get", "update"], install.into_iter().chain(packages.iter().copied()).collect()]
+/// The commands that install the packages and end the services they start.
+fn install_commands<'a>(packages: &[&'a str], services: &[&'a str]) -> Vec<Vec<&'a str>> {
+    let with = |words: &[&'a str], names: &[&'a str]| [words, names].concat();
+    let mut commands = vec![vec!["apt-get", "update"], with(&["apt-get", "install", "--yes"], packages)];
+    if !services.is_empty() {
+        commands.push(with(&["systemctl", "disable", "--now"], services));
+    }
+    commands
 }
 
 fn is_root() -> bool {
@@ -82,6 +113,8 @@ impl Folders {
                 libraries.push(Path::new("/usr/lib").join(name).join("lib"));
             }
         }
+        // Where bindgen looks first.
+        libraries.extend(std::env::var_os("LIBCLANG_PATH").map(PathBuf::from));
         Self { programs: std::env::split_paths(&path).collect(), libraries }
     }
 
@@ -115,10 +148,8 @@ fn missing<'a>(needs: &'a [Need], folders: &Folders) -> Vec<&'a Need> {
 mod tests {
     use super::*;
 
-    const SOME: &[Need] = &[
-        Need { name: "cc", package: "gcc", why: "links" },
-        Need { name: "libclang", package: "libclang-dev", why: "reads headers" },
-    ];
+    const SOME: &[Need] =
+        &[Need::new("cc", "gcc", "links"), Need::new("libclang", "libclang-dev", "reads headers")];
 
     fn check(files: &[&str], expected: &[&str]) {
         let folder =
@@ -147,8 +178,33 @@ mod tests {
 
     #[test]
     fn packages_are_installed_together_after_an_update() {
-        let [update, install] = install_commands(&["gcc", "git"]);
-        assert_eq!(update.join(" "), "apt-get update");
-        assert_eq!(install.join(" "), "apt-get install --yes gcc git");
+        check_install(&["gcc", "git"], &[], &["apt-get update", "apt-get install --yes gcc git"]);
+    }
+
+    #[test]
+    fn a_service_that_comes_along_is_ended() {
+        check_install(
+            &["g++", "redis-server"],
+            &["redis-server"],
+            &[
+                "apt-get update",
+                "apt-get install --yes g++ redis-server",
+                "systemctl disable --now redis-server",
+            ],
+        );
+    }
+
+    #[track_caller]
+    fn check_install(packages: &[&str], services: &[&str], expected: &[&str]) {
+        let commands: Vec<String> =
+            install_commands(packages, services).iter().map(|words| words.join(" ")).collect();
+        assert_eq!(commands, expected);
+    }
+
+    #[test]
+    fn a_first_answer_waits_for_nothing_but_a_compiler() {
+        let names = |needs: &[Need]| needs.iter().map(|need| need.name).collect::<Vec<_>>();
+        assert_eq!(names(QUICK), ["cc"]);
+        assert!(names(FULL).iter().all(|name| !name.starts_with("redis")));
     }
 }

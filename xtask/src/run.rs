@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use crate::binary;
+use crate::binary::{self, Set};
 use crate::checkout::Checkout;
+use crate::full_set;
 use crate::prepare;
 use crate::process;
 
@@ -18,6 +19,10 @@ const QUESTIONS: [&str; 4] = [
 /// Arguments of `cargo xtask run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
+    /// Build everything, with the cache on disk: 20 to 25 minutes on two slow cores, once per machine. From then on it is
+    /// in use without this flag too.
+    #[arg(long)]
+    full: bool,
     /// The question, and any flags of `hp-classify classify`, after `--`; without a question, four of our own.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "QUERY")]
     words: Vec<String>,
@@ -26,11 +31,21 @@ pub(crate) struct Run {
 impl Run {
     /// Prepares the machine, builds `hp-classify` and spawns it.
     pub(crate) fn execute(&self, checkout: &Checkout) -> anyhow::Result<()> {
-        prepare::machine()?;
-        eprintln!(
-            "building hp-classify in release: about 2 minutes on two slow cores the first time, then seconds"
-        );
-        let program = binary::build(checkout, &["hp-classify"])?;
+        let set = if self.full { Set::Full } else { Set::without_waiting(checkout)? };
+        match set {
+            Set::Full => {
+                prepare::machine(prepare::FULL)?;
+                full_set::announce(checkout)?;
+            }
+            Set::Quick => {
+                prepare::machine(prepare::QUICK)?;
+                eprintln!(
+                    "building without the cache on disk: about 4 minutes on two slow cores the first time, then \
+                     seconds; `cargo xtask run --full` builds everything, 20 to 25 minutes once"
+                );
+            }
+        }
+        let program = binary::hp_classify(checkout, set)?;
         for words in invocations(&self.words) {
             eprintln!();
             let mut classify = Command::new(&program);
@@ -77,6 +92,18 @@ mod tests {
     #[test]
     fn flags_are_passed_on_with_the_question() {
         check(&["--", "--priority", "high", "Why?", "--json"], &[&["--priority", "high", "Why?", "--json"]]);
+    }
+
+    #[test]
+    fn full_is_ours_before_the_question_and_a_word_behind_it() {
+        let run = |line: &[&str]| Line::try_parse_from(["run"].iter().chain(line)).unwrap().run;
+        for line in [&["--full", "Why?"][..], &["--full", "--", "Why?"]] {
+            let Run { full, words } = run(line);
+            assert!(full && words == ["Why?"], "{line:?} became {words:?}");
+        }
+        let Run { full, words } = run(&["--", "Why?", "--full"]);
+        assert!(!full && words == ["Why?", "--full"], "{words:?}");
+        assert!(!run(&[]).full);
     }
 
     #[test]

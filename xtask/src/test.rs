@@ -8,8 +8,8 @@ use std::process::{Command, ExitStatus};
 use anyhow::bail;
 
 use crate::checkout::Checkout;
-use crate::prepare;
 use crate::process::{self, Stream};
+use crate::{full_set, prepare};
 
 /// Arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,8 @@ pub(crate) struct Test {
 impl Test {
     /// Prepares the machine and runs the tests; the last line says how many passed and failed.
     pub(crate) fn execute(&self, checkout: &Checkout) -> anyhow::Result<()> {
+        prepare::machine(prepare::TESTS)?;
+        full_set::announce(checkout)?;
         let (counts, result) = run(checkout, &self.filters);
         if let Some(counts) = counts {
             println!("{counts}");
@@ -64,16 +66,18 @@ struct Outcome {
 }
 
 fn run_all(checkout: &Checkout, filters: &[String], counts: &mut Counts) -> anyhow::Result<Outcome> {
-    prepare::machine()?;
     let suite = if has_nextest(checkout) {
         eprintln!("cargo-nextest is present: building every test in release, then running them with it");
         let mut build = checkout.cargo(["nextest", "run", "--release", "--workspace", "--no-run"]);
         process::announce_and_run(&mut build)?;
+        full_set::mark_as_built(checkout)?;
         Suite { command: nextest(checkout, filters), stream: Stream::Error, count: count_nextest }
     } else {
         eprintln!(
-            "cargo-nextest is not installed: building and running every test in release with cargo test"
+            "cargo-nextest is not installed: building every test in release, then running them with cargo test"
         );
+        process::announce_and_run(cargo_test(checkout, &[]).arg("--no-run"))?;
+        full_set::mark_as_built(checkout)?;
         Suite { command: cargo_test(checkout, filters), stream: Stream::Out, count: count_libtest }
     };
     let documentation =

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::binary;
+use crate::binary::{self, Set};
 use crate::checkout::Checkout;
 use crate::process;
 
@@ -26,22 +26,23 @@ pub(crate) struct Train {
 impl Train {
     /// Builds `hp-classify` and trains with it.
     pub(crate) fn execute(&self, checkout: &Checkout) -> anyhow::Result<()> {
-        if self.check { check(checkout) } else { train(checkout) }
+        let set = Set::without_waiting(checkout)?;
+        if self.check { check(checkout, set) } else { train(checkout, set) }
     }
 }
 
-fn train(checkout: &Checkout) -> anyhow::Result<()> {
-    process::announce_and_run(&mut command(checkout, Path::new(MODEL), Path::new(REPORT))?)?;
+fn train(checkout: &Checkout, set: Set) -> anyhow::Result<()> {
+    process::announce_and_run(&mut command(checkout, set, Path::new(MODEL), Path::new(REPORT))?)?;
     println!("wrote {MODEL} and {REPORT}");
     Ok(())
 }
 
 /// Trains anew and compares with what is checked in; the same data must give the same bytes on any machine.
-pub(crate) fn check(checkout: &Checkout) -> anyhow::Result<()> {
+pub(crate) fn check(checkout: &Checkout, set: Set) -> anyhow::Result<()> {
     let scratch = Scratch::create(checkout.metadata()?.target_directory.join("xtask/train-check"))?;
     let model = scratch.0.join("model.bin");
     let report = scratch.0.join("report.json");
-    process::announce_and_run(&mut command(checkout, &model, &report)?)?;
+    process::announce_and_run(&mut command(checkout, set, &model, &report)?)?;
     for (checked_in, trained) in [(MODEL, model), (REPORT, report)] {
         let trained = fs::read(&trained).with_context(|| format!("cannot read {}", trained.display()))?;
         let existing = fs::read(checkout.root().join(checked_in)).ok();
@@ -55,8 +56,8 @@ pub(crate) fn check(checkout: &Checkout) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn command(checkout: &Checkout, model: &Path, report: &Path) -> anyhow::Result<Command> {
-    let mut command = Command::new(binary::build(checkout, &["hp-classify"])?);
+fn command(checkout: &Checkout, set: Set, model: &Path, report: &Path) -> anyhow::Result<Command> {
+    let mut command = Command::new(binary::hp_classify(checkout, set)?);
     command.current_dir(checkout.root()).arg("train");
     command.args(["--data", DATA, "--taxonomy", TAXONOMY]);
     command.arg("--out").arg(model).arg("--report").arg(report);
