@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cache_tiers::normalize;
 
-use super::rounds::{Latencies, Rounds, drawn};
+use super::rounds::{Latencies, Rounds, Turns, drawn, nanos_each};
 use super::{Figure, Goal};
 use crate::{Questions, SideBySide};
 
@@ -19,49 +19,30 @@ const N_HASHING_ROUNDS: u64 = 31;
 
 pub(super) fn measure(questions: &Questions) -> anyhow::Result<Vec<Figure>> {
     let caches = SideBySide::fill(questions)?;
-    let mut figures = compare(&caches);
+    let mut figures = compare(&caches)?;
     figures.extend(with_hashing(&caches)?);
     Ok(figures)
 }
 
 /// Both caches in turns, by the same loop, under the same keys in the same order.
-fn compare(caches: &SideBySide) -> Vec<Figure> {
+fn compare(caches: &SideBySide) -> anyhow::Result<Vec<Figure>> {
     let bare_keys: Vec<[u8; 16]> = caches.keys.iter().map(|key| *key.as_bytes()).collect();
-    let (mut tier, mut bare, mut ratio) = (Rounds::default(), Rounds::default(), Rounds::default());
-    // The first round warms up.
-    for round in 0..=N_ROUNDS {
-        let draws = drawn(N_GETS, SideBySide::N_ENTRIES, round);
-        let read_tier = || nanos_each(&draws, &caches.keys, |key| caches.tier.get(key));
-        let read_bare = || nanos_each(&draws, &bare_keys, |key| caches.bare.get(key));
-        // They also take turns at being first.
-        let (tier_nanos, bare_nanos) = if round % 2 == 0 {
-            let tier_nanos = read_tier();
-            (tier_nanos, read_bare())
-        } else {
-            let bare_nanos = read_bare();
-            (read_tier(), bare_nanos)
-        };
-        if round > 0 {
-            tier.push(tier_nanos);
-            bare.push(bare_nanos);
-            ratio.push(tier_nanos / bare_nanos);
-        }
-    }
-    vec![
-        Figure::new("l1.get_ns", tier.median(), "ns"),
-        Figure::new("l1.bare_get_ns", bare.median(), "ns"),
-        Figure::new("l1.get_ratio", ratio.median(), "× bare").with_goal(Goal::AtMost(2.0)),
-    ]
-}
-
-/// The time of a get, in nanoseconds. Never inlined, so that the loop is the same whatever is read.
-#[inline(never)]
-fn nanos_each<K, T>(draws: &[usize], keys: &[K], get: impl Fn(&K) -> Option<T>) -> f64 {
-    let started = Instant::now();
-    for &draw in draws {
-        black_box(get(black_box(&keys[draw])));
-    }
-    started.elapsed().as_secs_f64() * 1e9 / draws.len() as f64
+    let turns = Turns::take(
+        N_ROUNDS,
+        |round| {
+            let draws = drawn(N_GETS, SideBySide::N_ENTRIES, round);
+            Ok(nanos_each(&draws, &caches.keys, |key| caches.tier.get(key)))
+        },
+        |round| {
+            let draws = drawn(N_GETS, SideBySide::N_ENTRIES, round);
+            Ok(nanos_each(&draws, &bare_keys, |key| caches.bare.get(key)))
+        },
+    )?;
+    Ok(vec![
+        Figure::new("l1.get_ns", turns.ours, "ns"),
+        Figure::new("l1.bare_get_ns", turns.bare, "ns"),
+        Figure::new("l1.get_ratio", turns.ratio, "× bare").with_goal(Goal::AtMost(2.0)),
+    ])
 }
 
 /// From the question to its answer: normalising, hashing and reading. Questions that are not ASCII take longer to

@@ -3,6 +3,7 @@
 //! Every figure is the median over rounds, so that a disturbed moment does not count. What is compared is measured in
 //! turns within one process, so that a machine that gets slower meanwhile makes both slower.
 
+mod cache;
 mod embedded;
 mod l1;
 mod model;
@@ -38,6 +39,10 @@ enum Part {
     L1,
     Process,
     Model,
+    Entry,
+    L2,
+    L3,
+    Tiered,
 }
 
 /// All there are.
@@ -66,6 +71,11 @@ pub const BENCHMARKS: &[Benchmark] = &[
         name: "process",
         description: "the program hp-classify: time to its first answer, resident memory",
         parts: &[Part::Process],
+    },
+    Benchmark {
+        name: "cache",
+        description: "the tiers beside quick_cache, RocksDB and Redis, and the cache over them; fills 10 million entries",
+        parts: &[Part::Entry, Part::L1, Part::L2, Part::L3, Part::Tiered],
     },
 ];
 
@@ -111,6 +121,14 @@ impl Part {
             Self::L1 => "reading from the memory tier and from a bare quick_cache, in turns",
             Self::Process => "starting hp-classify and asking it",
             Self::Model => "loading the model",
+            Self::Entry => "filling memory",
+            Self::L2 => {
+                "filling disks, and reading from the tier and from a bare RocksDB, in turns; this takes minutes"
+            }
+            Self::L3 => {
+                "starting redis-server, and reading through the tier and through a bare client, in turns"
+            }
+            Self::Tiered => "writing to and reading from all three tiers",
         }
     }
 
@@ -122,6 +140,10 @@ impl Part {
             Self::L1 => l1::measure(questions),
             Self::Process => process::measure(questions),
             Self::Model => model::measure(),
+            Self::Entry => cache::entry::measure(),
+            Self::L2 => cache::l2::measure(),
+            Self::L3 => cache::l3::measure(),
+            Self::Tiered => cache::tiered::measure(),
         }
     }
 }
@@ -138,8 +160,8 @@ mod tests {
 
     #[test]
     fn no_part_is_measured_twice() {
-        use Part::{Embedded, L1, Model, Process, System, Timer};
-        check(&[], &[Timer, Embedded, System, L1, Process, Model]);
+        use Part::{Embedded, Entry, L1, L2, L3, Model, Process, System, Tiered, Timer};
+        check(&[], &[Timer, Embedded, System, L1, Process, Model, Entry, L2, L3, Tiered]);
         check(&["classify", "l1"], &[Timer, Embedded, System, L1, Process, Model]);
         check(&["l1", "system"], &[Timer, System, L1]);
         check(&["process"], &[Process]);

@@ -144,7 +144,7 @@ impl Running {
     }
 }
 
-fn kibibytes(report: &str, field: &str) -> Option<f64> {
+pub(super) fn kibibytes(report: &str, field: &str) -> Option<f64> {
     let line = report.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }

@@ -1,6 +1,7 @@
 //! Measuring in rounds: medians, times of single calls, and an order nobody can foresee.
 
-use std::time::Duration;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
@@ -24,6 +25,53 @@ impl Rounds {
         self.0.sort_by(f64::total_cmp);
         self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
     }
+}
+
+/// What came of measuring something of ours and what is underneath it in turns: medians over the rounds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turns {
+    pub(super) ours: f64,
+    pub(super) bare: f64,
+    /// Of `ours` to `bare` in the same round.
+    pub(super) ratio: f64,
+}
+
+impl Turns {
+    /// Both measure once a round and are told its number; the first round, number 0, warms up.
+    pub(super) fn take(
+        n_rounds: u64,
+        mut ours: impl FnMut(u64) -> anyhow::Result<f64>,
+        mut bare: impl FnMut(u64) -> anyhow::Result<f64>,
+    ) -> anyhow::Result<Self> {
+        let (mut all_ours, mut all_bare, mut ratio) =
+            (Rounds::default(), Rounds::default(), Rounds::default());
+        for round in 0..=n_rounds {
+            // They also take turns at being first.
+            let (ours, bare) = if round % 2 == 0 {
+                let ours = ours(round)?;
+                (ours, bare(round)?)
+            } else {
+                let bare = bare(round)?;
+                (ours(round)?, bare)
+            };
+            if round > 0 {
+                all_ours.push(ours);
+                all_bare.push(bare);
+                ratio.push(ours / bare);
+            }
+        }
+        Ok(Self { ours: all_ours.median(), bare: all_bare.median(), ratio: ratio.median() })
+    }
+}
+
+/// The time of a get, in nanoseconds. Never inlined, so that the loop is the same whatever is read.
+#[inline(never)]
+pub(super) fn nanos_each<K, T>(draws: &[usize], keys: &[K], get: impl Fn(&K) -> Option<T>) -> f64 {
+    let started = Instant::now();
+    for &draw in draws {
+        black_box(get(black_box(&keys[draw])));
+    }
+    started.elapsed().as_secs_f64() * 1e9 / draws.len() as f64
 }
 
 /// The times of single calls, each with the time it takes to read the clock in it, to three digits.
@@ -80,6 +128,13 @@ mod tests {
         }
         assert_eq!(rounds.median(), 3.0);
         assert!(Rounds::default().median().is_nan());
+    }
+
+    #[test]
+    fn turns_are_compared_within_a_round() {
+        let turns = Turns::take(3, |round| Ok(round as f64 * 3.0), |round| Ok(round as f64)).unwrap();
+        assert_eq!((turns.ours, turns.bare, turns.ratio), (6.0, 2.0, 3.0));
+        assert!(Turns::take(3, |_| anyhow::bail!("broken"), |_| Ok(1.0)).is_err());
     }
 
     #[test]
