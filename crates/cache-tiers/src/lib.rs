@@ -48,7 +48,6 @@
 //! - `record`: the trait `Codec` and its `MessagePack` alone, for tiers of your own that keep bytes; the two tiers bring it.
 //! - `contract`: the suite that tells whether a tier of your own keeps the contract of [`CacheTier`]. For
 //!   tests; off by default.
-//! - `disk`: `DiskTier`, which keeps entries in RocksDB: bounded, over restarts, and whatever happens to the disk.
 //!
 //! # Errors
 //!

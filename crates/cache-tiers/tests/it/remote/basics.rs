@@ -188,3 +188,23 @@ async fn a_flush_outlives_a_server_that_lost_its_epoch() {
     other.forget(Forget::All).await.unwrap();
     assert_eq!(other.fetch(&key(1)).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_tier_that_is_dropped_leaves_no_connection() {
+    let server = Server::start(&[]);
+    let tier = connect(config(&server.url())).await;
+    let n_clients = || server.run(&["client", "list"]).lines().count();
+    eventually("all connections are there", async || n_clients() == 4).await;
+    drop(tier);
+    eventually("they are gone", async || n_clients() == 1).await;
+}
+
+#[test]
+fn outside_of_a_runtime_it_is_refused() {
+    let made: Result<RemoteTier<u8>, _> = RemoteTier::new(
+        config("redis://localhost"),
+        Arc::new(MessagePack::version(1)),
+        Arc::new(SystemClock),
+    );
+    assert_eq!(made.unwrap_err().kind(), CacheErrorKind::InvalidConfig);
+}

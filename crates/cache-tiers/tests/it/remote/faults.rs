@@ -116,7 +116,7 @@ struct Row {
 impl Row {
     fn new(fault: &'static str, samples: &[Sample], began: Instant, ended: Instant, back: Instant) -> Self {
         let during: Vec<_> =
-            samples.iter().filter(|s| s.began >= began && s.began < ended.max(began)).collect();
+            samples.iter().filter(|s| s.began + s.took >= began && s.began < ended.max(began)).collect();
         let opened = during.iter().find(|sample| !sample.asked).map(|sample| sample.began);
         let (before, after): (Vec<&Sample>, Vec<&Sample>) =
             during.iter().copied().partition(|sample| opened.is_none_or(|opened| sample.began < opened));
