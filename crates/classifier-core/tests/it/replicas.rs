@@ -28,7 +28,8 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]).args(arguments);
         command.current_dir(folder.path()).stdout(Stdio::null());
-        let process = command.spawn().expect("redis-server is not installed");
+        let process =
+            command.spawn().unwrap_or_else(|error| panic!("redis-server cannot be started: {error}"));
         let redis = Self { process, port, _folder: folder };
         let deadline = Instant::now() + Duration::from_secs(30);
         while redis.reply("PING").is_none() {
@@ -97,7 +98,8 @@ async fn replicas_share_answers_and_forget_together() {
 
 #[tokio::test]
 async fn the_password_is_taken_from_where_it_is_said_to_be() {
-    let redis = Redis::start(&["--requirepass", "hunter2", "--user", "ada on >lovelace ~* &* +@all"]);
+    let user = ["--user", "ada", "on", ">lovelace", "~*", "&*", "+@all"];
+    let redis = Redis::start(&[&["--requirepass", "hunter2"], &user[..]].concat());
     let url = redis.url();
     let url = ("redis_url", url.as_str());
     let folder = tempfile::tempdir().unwrap();
