@@ -6,7 +6,6 @@ use std::time::Duration;
 use cache_tiers::{Key, KeySpace, MessagePack, RemoteConfig, RemoteTier, Secret, SystemClock};
 
 mod basics;
-mod costs;
 mod faults;
 mod processes;
 mod proxy;
