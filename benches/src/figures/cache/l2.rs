@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use cache_tiers::{CacheTier, Codec as _, DiskConfig, DiskTier, Key, Probe, SystemClock, TierState};
-use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, Options};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompactionStyle, Options};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -221,8 +221,11 @@ async fn ready(tier: &DiskTier<Value>) -> anyhow::Result<()> {
 fn open_bare(path: &Path, block_cache_bytes: usize) -> anyhow::Result<DB> {
     let mut tables = BlockBasedOptions::default();
     tables.set_block_cache(&Cache::new_lru_cache(block_cache_bytes));
+    // The filters in the tables are read only by those who have one set.
+    tables.set_bloom_filter(10.0, false);
     let mut entries = Options::default();
     entries.set_block_based_table_factory(&tables);
+    entries.set_compaction_style(DBCompactionStyle::Fifo);
     let families = [
         ColumnFamilyDescriptor::new("default", Options::default()),
         ColumnFamilyDescriptor::new("entries", entries),
