@@ -41,6 +41,8 @@ const SENTINEL: Need = Need {
     ..Need::new("redis-sentinel", "redis-sentinel", "is started by tests of a failover of the shared cache")
 };
 
+const OPENSSL: Need = Need::new("openssl", "openssl", "makes the certificates of tests with TLS");
+
 /// What a first answer needs.
 pub(crate) const QUICK: &[Need] = &[CC];
 /// What building everything needs.
@@ -48,9 +50,9 @@ pub(crate) const FULL: &[Need] = &[CC, CXX, LIBCLANG];
 /// What measuring against a real server needs as well.
 pub(crate) const SERVED: &[Need] = &[CC, CXX, LIBCLANG, REDIS];
 /// What the tests need.
-pub(crate) const TESTS: &[Need] = &[CC, CXX, LIBCLANG, REDIS, SENTINEL];
+pub(crate) const TESTS: &[Need] = &[CC, CXX, LIBCLANG, REDIS, SENTINEL, OPENSSL];
 /// What continuous integration needs.
-pub(crate) const CHECKS: &[Need] = &[CC, CXX, LIBCLANG, REDIS, SENTINEL, GIT];
+pub(crate) const CHECKS: &[Need] = &[CC, CXX, LIBCLANG, REDIS, SENTINEL, OPENSSL, GIT];
 
 /// Installs those of `needs` that the machine lacks, or says which command does it.
 pub(crate) fn machine(needs: &[Need]) -> anyhow::Result<()> {
