@@ -19,12 +19,15 @@ const HISTORY_LENGTH: &str = "10000";
 /// Brings the server's epoch and the known one together, and returns a token with it, so that an answer to another
 /// question is noticed.
 ///
-/// A lost epoch, of a server that was emptied or had to evict it, begins with the seconds since 1970: later than any
-/// that went before it as long as there is less than one flush a second.
+/// A lost epoch, of a server that was emptied or had to evict it, begins with the milliseconds since 1970: later than
+/// any that went before it as long as there is less than one flush a millisecond.
 pub(super) const SYNC: &str = "\
 local stored = tonumber(redis.call('GET', KEYS[1]) or '') or 0
 local epoch = math.max(stored, tonumber(ARGV[1]))
-if epoch == 0 then epoch = tonumber(redis.call('TIME')[1]) end
+if epoch == 0 then
+  local time = redis.call('TIME')
+  epoch = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
 if epoch ~= stored then
   redis.call('SET', KEYS[1], string.format('%d', epoch))
   redis.call('PUBLISH', KEYS[2], string.format('%d', epoch))
@@ -34,7 +37,10 @@ return {ARGV[2], string.format('%d', epoch)}";
 /// Begins a new epoch, and says so.
 pub(super) const FLUSH: &str = "\
 local epoch = math.max(tonumber(redis.call('GET', KEYS[1]) or '') or 0, tonumber(ARGV[1]))
-if epoch == 0 then epoch = tonumber(redis.call('TIME')[1]) end
+if epoch == 0 then
+  local time = redis.call('TIME')
+  epoch = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
 epoch = string.format('%d', epoch + 1)
 redis.call('SET', KEYS[1], epoch)
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[3], '*', 'origin', ARGV[2], 'what', 'all')

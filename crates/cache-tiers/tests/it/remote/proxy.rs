@@ -79,7 +79,7 @@ fn connect(client: TcpStream, server: TcpStream, mode: &Arc<AtomicU8>) {
             let bytes = match mode.load(Ordering::Relaxed) {
                 mode if mode == Answers::Whole as u8 => &buffer[..n_bytes],
                 mode if mode == Answers::Nonsense as u8 => b"\x00\xff<html>\r\n\r\n".as_slice(),
-                mode if mode == Answers::Mistaken as u8 => b"$5\r\nhello\r\n".as_slice(),
+                mode if mode == Answers::Mistaken as u8 => b":42\r\n".as_slice(),
                 _ => break,
             };
             if to_client.write_all(bytes).is_err() {
