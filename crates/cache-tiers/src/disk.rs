@@ -147,9 +147,7 @@ impl<V: Send + Sync + 'static> DiskTier<V> {
     }
 
     /// Waits until all that was asked for is written and handed to the disk, and closes the database. Afterwards the
-    /// tier is out of service.
-    ///
-    /// Dropping the tier does the same and holds its thread up for it, for a few seconds at most.
+    /// tier is out of service. Dropping the tier is [`close_blocking`](Self::close_blocking).
     pub async fn close(&self) {
         if let Some(closed) = self.hang_up() {
             let wait = move || wait_for(&closed);
@@ -463,6 +461,14 @@ impl<V: Send + Sync + 'static> Notes for DiskTier<V> {
 }
 
 impl<V> DiskTier<V> {
+    /// What [`close`](Self::close) does, on the caller's thread, which it holds up for a few seconds at most. A process
+    /// should not end before: RocksDB does not survive its own static data.
+    pub fn close_blocking(&self) {
+        if let Some(closed) = self.hang_up() {
+            wait_for(&closed);
+        }
+    }
+
     /// Ends the thread once it has done what it was asked to, and returns what tells that it has ended.
     fn hang_up(&self) -> Option<Receiver<()>> {
         *self.requests.write().unwrap_or_else(PoisonError::into_inner) = None;
@@ -478,9 +484,7 @@ fn wait_for(closed: &Receiver<()>) {
 
 impl<V> Drop for DiskTier<V> {
     fn drop(&mut self) {
-        if let Some(closed) = self.hang_up() {
-            wait_for(&closed);
-        }
+        self.close_blocking();
     }
 }
 

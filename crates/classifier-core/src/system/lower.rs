@@ -52,3 +52,14 @@ impl LowerTiers {
         }
     }
 }
+
+impl Drop for LowerTiers {
+    /// A system that is dropped instead of closed, or whose building fails, leaves tasks behind that hold the tiers for
+    /// a while longer. The process may end before they do, and must not end while a database is open.
+    fn drop(&mut self) {
+        #[cfg(feature = "disk")]
+        if let Some(disk) = &self.disk {
+            disk.close_blocking();
+        }
+    }
+}

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_tiers::{CacheLevel, NoCache};
-use classifier_core::{
-    ClassificationSystem, Context, Error, ErrorKind, Optimization, Request, Source, config::Layers,
-};
+use classifier_core::{ClassificationSystem, Context, Error, ErrorKind, Optimization, Request, Source};
 use expect_test::{Expect, expect};
 use hp_base::{ManualClock, Priority};
 
@@ -202,8 +200,11 @@ fn files_that_do_not_fit_are_refused_by_name() {
     let path = folder.path().join("bad");
     std::fs::write(&path, "revision = 5").unwrap();
     let refused = |name: &str, value: &str| {
-        let layers = Layers { flags: vec![(name.to_owned(), value.to_owned())], ..Layers::default() };
-        let error = ClassificationSystem::new(&layers.resolve().unwrap().config).unwrap_err();
+        // With a cache on disk that is being opened meanwhile: it must be closed before the process ends.
+        let place = folder.path().join("cache");
+        let disk = [("l2_cache_enabled", "true"), ("l2_cache_path", place.to_str().unwrap())];
+        let config = config(&[&disk[..], &[(name, value)]].concat());
+        let error = ClassificationSystem::new(&config).unwrap_err();
         assert!(error.to_string().contains(value), "{error}");
         error.kind()
     };
