@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cache_tiers::{Key, KeySpace, Lookup, Retention, TieredCache, Warmed, normalize};
+use cache_tiers::{Key, KeySpace, Retention, TieredCache, Warmed, normalize};
 use hp_base::{Clock, Priority};
 
 use super::CachedAnswer;
@@ -106,12 +106,7 @@ impl Engine {
         let request = Request { priority: Priority::Low, ..Request::new(query) };
         self.check(&request)?;
         let key = self.key(&request);
-        let found = match self.cache.probe(&key) {
-            Lookup::Hit(hit) => Some(hit),
-            Lookup::Miss => None,
-            Lookup::Pending(resume) => self.cache.fetch(&key, resume).await,
-        };
-        if found.is_some_and(|hit| !hit.is_stale) {
+        if self.cache.peek(&key).await.is_some_and(|hit| !hit.is_stale) {
             return Ok(Warmed::Skipped);
         }
         self.answer_anew(&request, key).await?;

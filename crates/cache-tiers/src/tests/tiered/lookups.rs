@@ -118,6 +118,18 @@ async fn a_look_counts_once_however_many_tiers_it_asks() {
 }
 
 #[tokio::test]
+async fn a_peek_finds_what_a_look_would_and_is_no_request() {
+    let three = three(TieredConfig::default());
+    assert_eq!(three.cache.peek(&key(1)).await, None);
+    three.l3.store.insert(key(1), Entry { value: vec![7], ttl: HOUR }).unwrap();
+    let level = async || three.cache.peek(&key(1)).await.map(|hit| hit.level);
+    assert_eq!(level().await, Some(CacheLevel::L3Distributed));
+    assert_eq!(level().await, Some(CacheLevel::L1Memory));
+    let overall = three.cache.stats().overall;
+    assert_eq!((overall.total_requests, overall.total_hits), (0, 0));
+}
+
+#[tokio::test]
 async fn a_stale_value_is_served_while_one_caller_renews_it() {
     let stale = Duration::from_secs(60);
     let three = three(TieredConfig { stale_while_revalidate: stale, ..TieredConfig::default() });
