@@ -147,13 +147,13 @@ mod disk {
         fn every_setting_reaches_the_tier() {
             let flags = [
                 ("l2_cache_path", "/somewhere"),
-                ("l2_cache_size_mb", "9"),
+                ("l2_cache_size_mb", "17"),
                 ("l2_cache_ttl", "8"),
                 ("l2_block_cache_mb", "7"),
             ];
             let config = crate::system::caches::tests::config(&flags);
             let expected = DiskConfig {
-                max_bytes: 9 << 20,
+                max_bytes: 17 << 20,
                 ttl: std::time::Duration::from_secs(8),
                 block_cache_bytes: 7 << 20,
                 ..DiskConfig::new("/somewhere")

@@ -31,7 +31,8 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "l2_cache_size_mb",
-        kind: Kind::Integer { min: 8, max: 16_777_216 },
+        // With less the database has no room to work, and the tier would take 16 all the same.
+        kind: Kind::Integer { min: 16, max: 16_777_216 },
         about: "MiB the cache on disk takes at the most. 1000 holds some two million answers.",
         get: |config| Value::Integer((config.l2.max_bytes >> 20) as i64),
         set: |config, value| config.l2.max_bytes = (integer(&value) as u64) << 20,
