@@ -1,6 +1,7 @@
 //! The few words the other crates share.
 //!
 //! - [`Clock`]: time as a value that comes in from outside, so that nothing has to sleep to be tested.
+//! - [`Deadline`]: when an answer must be there.
 //! - [`Priority`]: how urgent a request is.
 //! - [`CircuitBreaker`]: keeps callers from what fails or is slow.
 //! - [`Backoff`]: how long to wait before trying again.
@@ -11,11 +12,13 @@
 mod backoff;
 mod breaker;
 mod clock;
+mod deadline;
 mod priority;
 mod secret;
 
 pub use backoff::Backoff;
 pub use breaker::{BreakerConfig, BreakerState, Call, CircuitBreaker};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use deadline::Deadline;
 pub use priority::{ParsePriorityError, Priority};
 pub use secret::Secret;

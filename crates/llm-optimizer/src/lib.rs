@@ -1,0 +1,25 @@
+//! The path to a large language model: providers behind one trait, and around them what makes a call fast, bounded and
+//! cheap.
+//!
+//! # Nouns
+//!
+//! - A [`ChatModel`] answers a [`ChatRequest`] with a [`ChatReply`]. One call is one future: dropping it ends the call.
+//! - A [`ReplyReader`] reads a reply while it arrives, and may have enough of it before the end.
+//! - A decorator is a [`ChatModel`] around another one.
+//!
+//! # Errors
+//!
+//! One, [`LlmError`], with a [`kind`](LlmError::kind) to branch on.
+
+mod chat;
+mod model;
+mod reader;
+
+mod error;
+mod money;
+
+pub use chat::{CallReport, ChatReply, ChatRequest, Finish, Message, ReplyFormat, ReplySchema, Role, Usage};
+pub use error::{LlmError, LlmErrorKind};
+pub use model::{ChatModel, NoModel};
+pub use money::MicroDollars;
+pub use reader::{Flow, ReplyReader, ReplyReaders};
