@@ -84,7 +84,7 @@ pub enum Role {
 }
 
 /// What form a reply must have.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplyFormat {
     /// Any.
     Text,
@@ -94,14 +94,15 @@ pub enum ReplyFormat {
 }
 
 /// A JSON Schema with the name and the description that providers want.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplySchema {
     /// A name of letters, digits, `_` and `-`, 64 at the most.
     pub name: String,
     /// What the reply is, in a sentence.
     pub description: String,
-    /// The schema: an object, all of whose properties are required, none other allowed, in the order they are to come.
-    pub schema: serde_json::Value,
+    /// The schema, as JSON text, since the order of properties is the order they are to come in: of an object, all of
+    /// whose properties are required, none other allowed.
+    pub schema: String,
 }
 
 /// What a model has replied.
