@@ -66,6 +66,12 @@ impl Deadline {
         }
     }
 
+    /// One that gives more time; never, if that is later than time can be told.
+    #[must_use]
+    pub fn later_by(self, time: Duration) -> Self {
+        Self(self.0.and_then(|at| at.checked_add(time)))
+    }
+
     /// One that leaves time for what comes after.
     #[must_use]
     pub fn earlier_by(self, time: Duration) -> Self {
@@ -92,6 +98,10 @@ mod tests {
 
     #[test]
     fn a_time_past_all_telling_is_never() {
-        assert_eq!(Deadline::after(&ManualClock::new(), Duration::MAX), Deadline::never());
+        let clock = ManualClock::new();
+        assert_eq!(Deadline::after(&clock, Duration::MAX), Deadline::never());
+        let soon = Deadline::after(&clock, Duration::from_secs(1));
+        assert_eq!(soon.later_by(Duration::MAX), Deadline::never());
+        assert_eq!(soon.later_by(Duration::from_secs(2)).left(&clock), Duration::from_secs(3));
     }
 }

@@ -22,6 +22,9 @@ pub struct ChatRequest {
     pub stream: bool,
     /// When the answer must be there; a call that cannot make it is not begun.
     pub deadline: Deadline,
+    /// How much longer than that a call may take that has been sent: its reply is still of use, though not to the one
+    /// who asked. Nothing is begun within it.
+    pub grace: Duration,
     /// Who reads along while the reply arrives, an attempt at a time.
     pub readers: Option<Arc<dyn ReplyReaders>>,
     /// How many tokens the prompt has, if somebody has counted; budgets reserve by it.
@@ -39,9 +42,16 @@ impl ChatRequest {
             format: ReplyFormat::Text,
             stream: true,
             deadline: Deadline::never(),
+            grace: Duration::ZERO,
             readers: None,
             n_prompt_tokens: None,
         }
+    }
+
+    /// When a call that has been sent is given up.
+    #[must_use]
+    pub fn given_up_at(&self) -> Deadline {
+        self.deadline.later_by(self.grace)
     }
 }
 
