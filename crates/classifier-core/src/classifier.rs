@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use hp_base::Priority;
+use hp_base::{Deadline, Priority};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::taxonomy::Taxonomy;
-use crate::types::{Classification, DegradedReason, Source};
+use crate::types::{Classification, DegradedReason, LlmUse, Source};
 
 /// Something that classifies questions.
 #[async_trait]
@@ -18,6 +18,23 @@ pub trait Classifier: Debug + Send + Sync + 'static {
     /// Whatever keeps this classifier from an answer. The embedded classifier always has one.
     async fn classify(&self, request: &Request<'_>) -> Result<Verdict>;
 
+    /// The answer, if there is one without waiting for anything. Without: the system asks in a task of its own, and
+    /// waits no longer than the request has time.
+    fn at_once(&self, request: &Request<'_>) -> Option<Verdict> {
+        let _ = request;
+        None
+    }
+
+    /// As [`classify`](Self::classify), and tells `early` an answer that stands, as soon as there is one; what is
+    /// returned in the end may say more about it.
+    ///
+    /// # Errors
+    /// As [`classify`](Self::classify).
+    async fn classify_early(&self, request: &Request<'_>, early: &EarlyAnswer<'_>) -> Result<Verdict> {
+        let _ = early;
+        self.classify(request).await
+    }
+
     /// The categories it chooses from.
     fn taxonomy(&self) -> &Taxonomy;
 
@@ -27,15 +44,33 @@ pub trait Classifier: Debug + Send + Sync + 'static {
 
 const _: Option<&dyn Classifier> = None;
 
+/// Who is told an answer before the classifier is done.
+pub type EarlyAnswer<'a> = dyn Fn(Verdict) + Send + Sync + 'a;
+
 /// What a classifier says of a question, and how it came to say so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// Where the question goes.
+    /// Where the question goes, and whether something better should have said so.
     pub classification: Classification,
     /// What has computed it.
     pub source: Source,
-    /// Why the answer is not as good as it should be, if so. Such an answer is kept for seconds only, and not shared.
-    pub degraded: Option<DegradedReason>,
+    /// What asking a language model took, if that has computed it.
+    pub llm: Option<Box<LlmUse>>,
+}
+
+impl Verdict {
+    /// What a classifier says by itself.
+    #[must_use]
+    pub fn new(classification: Classification, source: Source) -> Self {
+        Self { classification, source, llm: None }
+    }
+
+    /// The verdict, as second to something that failed.
+    #[must_use]
+    pub fn degraded(mut self, reason: DegradedReason) -> Self {
+        self.classification.degraded = Some(reason);
+        self
+    }
 }
 
 /// A question and what is known about it.
@@ -47,6 +82,11 @@ pub struct Request<'a> {
     pub context: Context,
     /// How urgent it is.
     pub priority: Priority,
+    /// Whether a language model is to answer whatever the caches hold and however sure the embedded classifier is.
+    /// Without one, the answer is worked out anew.
+    pub force_llm: bool,
+    /// When the answer must be there, if before `max_response_time_ms` have passed.
+    pub deadline: Deadline,
 }
 
 impl<'a> Request<'a> {

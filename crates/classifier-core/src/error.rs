@@ -16,6 +16,10 @@ pub enum ErrorKind {
     InvalidData,
     /// A configuration value is unknown or out of range.
     InvalidConfig,
+    /// A language model gave no answer; the source says why.
+    Llm,
+    /// A classifier had no answer in time, and there is none to fall back on.
+    OutOfTime,
     /// A file that was named does not exist.
     NotFound,
     /// Reading or writing failed.

@@ -1,6 +1,7 @@
 //! What an answer consists of, under the names the original system gave its parts.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_tiers::CacheLevel;
@@ -32,12 +33,16 @@ pub struct Classification {
     pub hybrid: bool,
     /// Where questions of the category go.
     pub route: String,
+    /// Why something better has not given this answer, where it should have. Such an answer is kept for seconds only,
+    /// and not shared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<DegradedReason>,
 }
 
 impl Classification {
     /// About how many bytes it takes, for a cache's bound.
     #[must_use]
-    pub(crate) fn weigh(this: &std::sync::Arc<Self>) -> usize {
+    pub(crate) fn weigh(this: &Arc<Self>) -> usize {
         let strings =
             |strings: &[String]| strings.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
         size_of::<Self>()
@@ -130,6 +135,40 @@ pub struct Metadata {
     pub degraded: bool,
     /// What did not help.
     pub degraded_reason: Option<DegradedReason>,
+    /// What asking a language model took, where one has given this answer just now.
+    pub llm: Option<Box<LlmUse>>,
+}
+
+/// What asking a language model took. What only the end of a reply tells is null where an answer was accepted before it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LlmUse {
+    /// The model that has replied.
+    pub model: String,
+    /// The prompt that was used, with its revision.
+    pub prompt: String,
+    /// Whether that was the prompt of fewer tokens.
+    pub compact: bool,
+    /// Requests sent for the reply, those in vain included.
+    pub n_calls: u32,
+    /// Whether a second request was sent because the first was late.
+    pub hedged: bool,
+    /// Whether the model asked first could not answer.
+    pub fallback: bool,
+    /// Whether the reply was asked for once more because it was not valid.
+    pub repaired: bool,
+    /// Whether the answer was accepted before the reply was complete.
+    pub accepted_early: bool,
+    /// From the request to the first piece of the reply, in milliseconds.
+    #[serde(rename = "time_to_first_token_ms", serialize_with = "as_milliseconds")]
+    pub time_to_first_token: Duration,
+    /// Tokens of the prompt, as the provider counts them.
+    pub input_tokens: Option<u32>,
+    /// Of those, the ones the provider had worked out before.
+    pub cached_input_tokens: Option<u32>,
+    /// Tokens of the reply, as the provider counts them.
+    pub output_tokens: Option<u32>,
+    /// What the reply costs, in millionths of a US dollar, where the price is known.
+    pub cost_micros: Option<u64>,
 }
 
 /// What computed or held an answer.
@@ -145,6 +184,10 @@ pub enum Source {
     L3,
     /// The embedded classifier, just now.
     Embedded,
+    /// A language model, just now.
+    Llm,
+    /// Whatever answered an equal question that was asked at the same time.
+    Coalesced,
 }
 
 impl Source {
@@ -159,12 +202,30 @@ impl Source {
 }
 
 /// Why an answer is not as good as it should be, which a classifier says of it. The embedded one never does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DegradedReason {
     /// What would have answered better did not do so in time.
     TimedOut,
+    /// The language model cannot be reached, or fails.
+    Unavailable,
+    /// The language model has failed so often that it is left alone for a while.
+    CircuitOpen,
+    /// The provider of the language model wants fewer requests.
+    RateLimited,
+    /// As many calls as are allowed at once are under way, and none would have ended in time.
+    Busy,
+    /// What the language model replied is no answer.
+    InvalidReply,
+    /// The language model does not take the request: its key, its name or its form.
+    Refused,
+    /// The budget of the hour or the day is spent.
+    OverBudget,
+    /// Nobody can say what is left of the budget.
+    BudgetUnknown,
+    /// A classifier has failed in a way that is no one's to foresee.
+    Failed,
 }
 
 /// Something that made an answer cheaper or faster than a plain computation.
@@ -180,6 +241,16 @@ pub enum Optimization {
     L3Cache,
     /// The embedded classifier was sure enough that nothing slower was asked.
     EmbeddedClassifier,
+    /// The answer was worked out for an equal question that was asked at the same time.
+    Deduplication,
+    /// The answer was accepted while the reply was still being written.
+    Streaming,
+    /// The provider had part of the prompt worked out already, by its own count.
+    PromptCaching,
+    /// A prompt of fewer tokens was enough.
+    TokenOptimization,
+    /// A second request was sent because the first was late.
+    Hedging,
 }
 
 /// A set of [`Optimization`]s; serialised as a list of names.
@@ -187,11 +258,16 @@ pub enum Optimization {
 pub struct Optimizations(u32);
 
 impl Optimizations {
-    const ALL: [Optimization; 4] = [
+    const ALL: [Optimization; 9] = [
         Optimization::L1Cache,
         Optimization::L2Cache,
         Optimization::L3Cache,
         Optimization::EmbeddedClassifier,
+        Optimization::Deduplication,
+        Optimization::Streaming,
+        Optimization::PromptCaching,
+        Optimization::TokenOptimization,
+        Optimization::Hedging,
     ];
 
     /// What the source of an answer tells by itself.
@@ -201,6 +277,8 @@ impl Optimizations {
             Source::L2 => Optimization::L2Cache,
             Source::L3 => Optimization::L3Cache,
             Source::Embedded => Optimization::EmbeddedClassifier,
+            Source::Coalesced => Optimization::Deduplication,
+            Source::Llm => return Self(0),
         })
     }
 

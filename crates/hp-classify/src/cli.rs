@@ -82,6 +82,9 @@ pub(crate) struct ClassifyArgs {
     /// What went before (previous_query, topic); may be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_parser = name_and_value)]
     pub(crate) context: Vec<(String, String)>,
+    /// Asks the language model whatever the caches hold and however sure the embedded classifier is.
+    #[arg(long)]
+    pub(crate) force_llm: bool,
 }
 
 #[derive(Debug, Args)]

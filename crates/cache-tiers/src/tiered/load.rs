@@ -63,9 +63,26 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
     where
         F: Future<Output = Result<(V, Retention), E>> + Send,
     {
-        if let Some(hit) = self.get(key).await {
-            return Ok(hit.into());
+        match self.get(key).await {
+            Some(hit) => Ok(hit.into()),
+            None => self.load(key, patience, load).await,
         }
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), for a caller who has looked already and found nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn load<E, F>(
+        &self,
+        key: &Key,
+        patience: Duration,
+        load: impl FnOnce() -> F + Send,
+    ) -> Result<Loaded<V>, LoadError<E>>
+    where
+        F: Future<Output = Result<(V, Retention), E>> + Send,
+    {
         let deadline = Instant::now() + patience;
         let leading = loop {
             match self.flights.join(key) {

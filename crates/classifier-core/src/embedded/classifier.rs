@@ -179,6 +179,16 @@ impl EmbeddedClassifier {
         })
     }
 
+    /// What it says of a question and what went before it.
+    pub(crate) fn verdict(&self, request: &Request<'_>) -> Verdict {
+        let classification = if request.context.is_empty() || !self.leaves_open(request.query) {
+            self.classify(request.query)
+        } else {
+            self.classify(&request.context.before(request.query))
+        };
+        Verdict::new(classification, Source::Embedded)
+    }
+
     /// The calibrated probability of each category, in the taxonomy's order; they sum to 1.
     #[must_use]
     pub fn probabilities(&self, question: &str) -> Vec<f64> {
@@ -260,6 +270,7 @@ impl EmbeddedClassifier {
             },
             hybrid,
             route: chosen.route.clone(),
+            degraded: None,
         }
     }
 
@@ -288,12 +299,11 @@ impl EmbeddedClassifier {
 #[async_trait]
 impl Classifier for EmbeddedClassifier {
     async fn classify(&self, request: &Request<'_>) -> Result<Verdict> {
-        let classification = if request.context.is_empty() || !self.leaves_open(request.query) {
-            self.classify(request.query)
-        } else {
-            self.classify(&request.context.before(request.query))
-        };
-        Ok(Verdict { classification, source: Source::Embedded, degraded: None })
+        Ok(self.verdict(request))
+    }
+
+    fn at_once(&self, request: &Request<'_>) -> Option<Verdict> {
+        Some(self.verdict(request))
     }
 
     fn taxonomy(&self) -> &Taxonomy {

@@ -29,6 +29,7 @@ const KEY_CONTEXT: &str = "hp-classify 2026-11 classification";
 pub struct SystemBuilder<'a> {
     config: &'a Config,
     classifier: Option<Arc<dyn Classifier>>,
+    fallback: Option<Arc<dyn Classifier>>,
     cache: Option<Arc<TieredCache<CachedAnswer>>>,
     tier: Option<Arc<dyn CacheTier<CachedAnswer>>>,
     clock: Arc<dyn Clock>,
@@ -36,13 +37,28 @@ pub struct SystemBuilder<'a> {
 
 impl<'a> SystemBuilder<'a> {
     pub(super) fn new(config: &'a Config) -> Self {
-        Self { config, classifier: None, cache: None, tier: None, clock: Arc::new(SystemClock) }
+        Self {
+            config,
+            classifier: None,
+            fallback: None,
+            cache: None,
+            tier: None,
+            clock: Arc::new(SystemClock),
+        }
     }
 
     /// Asks `classifier` instead of the embedded one.
     #[must_use]
     pub fn with_classifier(mut self, classifier: Arc<dyn Classifier>) -> Self {
         self.classifier = Some(classifier);
+        self
+    }
+
+    /// Lets `fallback` answer, marked as degraded, where a classifier of one's own has not answered in time or has failed.
+    /// It must answer [at once](Classifier::at_once), as the embedded one does, and choose from the same categories.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: Arc<dyn Classifier>) -> Self {
+        self.fallback = Some(fallback);
         self
     }
 
@@ -76,7 +92,7 @@ impl<'a> SystemBuilder<'a> {
     /// [`InvalidConfig`](ErrorKind::InvalidConfig), [`NotFound`](ErrorKind::NotFound) or [`Io`](ErrorKind::Io) when what
     /// is said of Redis cannot be used. A disk or a Redis that fails is no error.
     pub fn build(self) -> Result<ClassificationSystem> {
-        let Self { config, classifier, cache, tier, clock } = self;
+        let Self { config, classifier, fallback, cache, tier, clock } = self;
         // First, so that the disk is opened while the model is read.
         let caches = match (cache, tier) {
             (Some(cache), _) => Caches::given(cache, config)?,
@@ -101,12 +117,14 @@ impl<'a> SystemBuilder<'a> {
             classifier.taxonomy().categories().iter().map(|category| retention(category, config)).collect();
         let engine = Engine {
             classifier,
+            fallback,
             cache: caches.cache,
             clock,
             keys,
             retentions,
             asked,
             max_query_chars: config.max_query_chars,
+            max_response_time: config.max_response_time,
             writes_between_drains: (config.write_queue / 4).max(1),
         };
         let system = ClassificationSystem {

@@ -50,7 +50,7 @@ mod tests {
     use proptest::sample::subsequence;
 
     use super::*;
-    use crate::types::{Alternative, BiomedicalSignals, TemporalSignals, Uncertainty};
+    use crate::types::{Alternative, BiomedicalSignals, DegradedReason, TemporalSignals, Uncertainty};
     use crate::{CategoryId, EmbeddedClassifier};
 
     const INDICATORS: [Uncertainty; 5] = [
@@ -71,7 +71,7 @@ mod tests {
             others in vec(("[A-Z]{1,9}", 0.0..1.0_f64), 0..4),
             uncertainty_indicators in subsequence(INDICATORS.to_vec(), 0..=INDICATORS.len()),
             lists in (texts(), texts(), texts(), texts(), texts()), years in vec(any::<u16>(), 0..4),
-            hybrid: bool, route in ".{1,12}",
+            hybrid: bool, route in ".{1,12}", is_degraded: bool,
         ) -> CachedAnswer {
             let (entities, relationships, techniques, keywords, patterns) = lists;
             let alternative = |(id, confidence): (String, f64)| {
@@ -87,6 +87,7 @@ mod tests {
                 temporal_signals: TemporalSignals { keywords, patterns, years },
                 hybrid,
                 route,
+                degraded: is_degraded.then_some(DegradedReason::TimedOut),
             })
         }
     }

@@ -3,21 +3,46 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cache_tiers::{Key, KeySpace, Retention, TieredCache, Warmed, normalize};
+use cache_tiers::{CacheLevel, Key, KeySpace, Retention, TieredCache, Warmed, normalize};
 use hp_base::{Clock, Priority};
 
 use super::CachedAnswer;
 use super::asked::MostAsked;
 use crate::classifier::{Classifier, Request, Verdict};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{DegradedReason, Source};
+use crate::types::{Classification, LlmUse, Source};
 
 /// How long an answer is kept, in memory alone, that a better one should soon replace.
 const DEGRADED_TTL: Duration = Duration::from_secs(5);
 
+/// An answer, and what is known of how it came about.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) answer: CachedAnswer,
+    pub(super) source: Source,
+    pub(super) level: Option<CacheLevel>,
+    pub(super) llm: Option<Box<LlmUse>>,
+}
+
+impl Given {
+    /// What a cache had.
+    pub(super) fn cached(answer: CachedAnswer, level: CacheLevel) -> Self {
+        Self { answer, source: Source::of(level), level: Some(level), llm: None }
+    }
+}
+
+impl From<Verdict> for Given {
+    fn from(verdict: Verdict) -> Self {
+        let Verdict { classification, source, llm } = verdict;
+        Self { answer: Arc::new(classification), source, level: None, llm }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) classifier: Arc<dyn Classifier>,
+    /// Answers at once where the classifier does not do so in time.
+    pub(super) fallback: Option<Arc<dyn Classifier>>,
     pub(super) cache: Arc<TieredCache<CachedAnswer>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) keys: KeySpace,
@@ -25,6 +50,7 @@ pub(super) struct Engine {
     pub(super) retentions: Vec<Retention>,
     pub(super) asked: Option<Asked>,
     pub(super) max_query_chars: usize,
+    pub(super) max_response_time: Duration,
     /// Writes after which warming waits for the tiers below memory, so that none of its writes is dropped.
     pub(super) writes_between_drains: usize,
 }
@@ -82,23 +108,29 @@ impl Engine {
         }
     }
 
-    /// Asks the classifier and keeps what it says.
-    pub(super) async fn answer_anew(
-        &self,
-        request: &Request<'_>,
-        key: Key,
-    ) -> Result<(CachedAnswer, Source, Option<DegradedReason>)> {
-        let Verdict { classification, source, degraded } = self.classifier.classify(request).await?;
-        let category = self.classifier.taxonomy().index_of(classification.category.as_str());
-        let retention = match degraded {
-            None => category.and_then(|at| self.retentions.get(at).copied()),
-            Some(_) => Some(Retention::memory_only(DEGRADED_TTL)),
-        };
-        let classification = Arc::new(classification);
+    /// Asks the classifier, however long it takes, and keeps what it says.
+    pub(super) async fn answer_anew(&self, request: &Request<'_>, key: Key) -> Result<Given> {
+        let verdict = self.classifier.classify(request).await?;
+        Ok(self.keep(key, verdict).await)
+    }
+
+    /// Keeps an answer for as long as it is good for.
+    pub(super) async fn keep(&self, key: Key, verdict: Verdict) -> Given {
+        let retention = self.retention(&verdict.classification);
+        let given = Given::from(verdict);
         if let Some(retention) = retention {
-            self.cache.put(key, classification.clone(), retention).await;
+            self.cache.put(key, given.answer.clone(), retention).await;
         }
-        Ok((classification, source, degraded))
+        given
+    }
+
+    /// How long an answer is kept, or none for a category that the taxonomy does not have.
+    pub(super) fn retention(&self, classification: &Classification) -> Option<Retention> {
+        if classification.degraded.is_some() {
+            return Some(Retention::memory_only(DEGRADED_TTL));
+        }
+        let category = self.classifier.taxonomy().index_of(classification.category.as_str())?;
+        self.retentions.get(category).copied()
     }
 
     /// Works an answer out unless a cache has it.

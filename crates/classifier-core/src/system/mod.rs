@@ -3,6 +3,7 @@
 mod builder;
 
 mod asked;
+mod asking;
 mod background;
 mod caches;
 mod codec;
@@ -21,14 +22,14 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use self::background::Background;
-use self::engine::Engine;
+use self::engine::{Engine, Given};
 use self::ids::RequestIds;
 use self::lower::LowerTiers;
 use crate::classifier::Request;
 use crate::config::{Config, WarmingConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::taxonomy::Taxonomy;
-use crate::types::{Classification, DegradedReason, Metadata, Optimizations, Source};
+use crate::types::{Classification, LlmUse, Metadata, Optimization, Optimizations, Source};
 
 pub use builder::{SystemBuilder, embedded_classifier};
 pub use caches::MissingCache;
@@ -82,13 +83,6 @@ pub struct Answer {
     pub metadata: Metadata,
 }
 
-/// Where an answer came from.
-struct Origin {
-    source: Source,
-    level: Option<CacheLevel>,
-    degraded: Option<DegradedReason>,
-}
-
 impl Drop for ClassificationSystem {
     /// Ends the work in the background, which may go on in the runtime of somebody else.
     fn drop(&mut self) {
@@ -115,13 +109,18 @@ impl ClassificationSystem {
     /// Classifies a question.
     ///
     /// # Errors
-    /// [`InvalidQuery`](ErrorKind::InvalidQuery) when the query is empty or longer than `max_query_chars`; otherwise
-    /// whatever the classifier fails with, which the embedded one never does.
+    /// [`InvalidQuery`](ErrorKind::InvalidQuery) when the query is empty or longer than `max_query_chars`. With a
+    /// classifier of your own and nothing to fall back on also whatever that fails with, and
+    /// [`OutOfTime`](ErrorKind::OutOfTime) when it takes longer than `max_response_time_ms`.
     pub async fn classify(&self, request: &Request<'_>) -> Result<Answer> {
         let started = self.engine.clock.now();
         self.engine.check(request)?;
         let key = self.engine.key(request);
         self.engine.count(key, request);
+        if request.force_llm {
+            let given = self.ask(request, key, started).await?;
+            return Ok(self.answer(given, request, started));
+        }
         let hit = match self.engine.cache.probe(&key) {
             Lookup::Hit(hit) => Some(hit),
             Lookup::Miss => None,
@@ -130,11 +129,13 @@ impl ClassificationSystem {
         if let Some(Hit { value, level, is_stale, .. }) = hit
             && (!is_stale || self.renew(key, request))
         {
-            let origin = Origin { source: Source::of(level), level: Some(level), degraded: None };
-            return Ok(self.answer(value, request, started, origin));
+            return Ok(self.answer(Given::cached(value, level), request, started));
         }
-        let (classification, source, degraded) = self.engine.answer_anew(request, key).await?;
-        Ok(self.answer(classification, request, started, Origin { source, level: None, degraded }))
+        let given = match self.engine.classifier.at_once(request) {
+            Some(verdict) => self.engine.keep(key, verdict).await,
+            None => self.ask(request, key, started).await?,
+        };
+        Ok(self.answer(given, request, started))
     }
 
     /// Forgets the answer to a question, in this process and in all replicas that share a Redis with it.
@@ -255,7 +256,7 @@ impl ClassificationSystem {
             (request.query.to_owned(), request.context.clone(), request.priority);
         handle.spawn(async move {
             if engine.cache.revalidate(&claim).await.is_none() {
-                let request = Request { query: &query, context, priority };
+                let request = Request { context, priority, ..Request::new(&query) };
                 if let Err(error) = engine.answer_anew(&request, key).await {
                     tracing::debug!(%error, "a stale answer was not renewed");
                 }
@@ -272,6 +273,16 @@ impl ClassificationSystem {
         }
     }
 
+    /// A thread of the system's own, which is started where there is none yet.
+    fn own_background(&self) -> Result<&Background> {
+        if let Some(background) = self.background.get() {
+            return Ok(background);
+        }
+        let started = Background::start()?;
+        // Where two start one, one of them is taken.
+        Ok(self.background.get_or_init(|| started))
+    }
+
     /// Waits for a future that needs timers and blocking threads, which the caller's runtime may not have.
     async fn within<T>(&self, future: impl Future<Output = T> + Send) -> T {
         match self.background.get() {
@@ -280,29 +291,43 @@ impl ClassificationSystem {
         }
     }
 
-    fn answer(
-        &self,
-        classification: CachedAnswer,
-        request: &Request<'_>,
-        started: Instant,
-        origin: Origin,
-    ) -> Answer {
+    fn answer(&self, given: Given, request: &Request<'_>, started: Instant) -> Answer {
         let response_time = self.engine.clock.now().saturating_duration_since(started);
-        let Origin { source, level, degraded } = origin;
+        let Given { answer: classification, source, level, llm } = given;
         let metadata = Metadata {
             request_id: self.ids.next(),
             priority: request.priority,
-            optimizations_applied: Optimizations::of(source),
+            optimizations_applied: optimizations(source, &classification, llm.as_deref()),
             cache_hit: level.is_some(),
             cache_level: level,
             batched: false,
-            deduplicated: false,
+            deduplicated: source == Source::Coalesced,
             response_time,
             target_met: response_time <= self.target_response_time,
             source,
-            degraded: degraded.is_some(),
-            degraded_reason: degraded,
+            degraded: classification.degraded.is_some(),
+            degraded_reason: classification.degraded,
+            llm,
         };
         Answer { classification, metadata }
     }
+}
+
+/// What made an answer cheaper or faster than a plain computation.
+fn optimizations(source: Source, answer: &Classification, llm: Option<&LlmUse>) -> Optimizations {
+    // What answers in place of something better has made nothing better.
+    if source == Source::Embedded && answer.degraded.is_some() {
+        return Optimizations::default();
+    }
+    let applied = Optimizations::of(source);
+    let Some(llm) = llm else { return applied };
+    [
+        (llm.accepted_early, Optimization::Streaming),
+        (llm.cached_input_tokens.is_some_and(|n| n > 0), Optimization::PromptCaching),
+        (llm.compact, Optimization::TokenOptimization),
+        (llm.hedged, Optimization::Hedging),
+    ]
+    .into_iter()
+    .filter(|&(holds, _)| holds)
+    .fold(applied, |applied, (_, optimization)| applied.with(optimization))
 }

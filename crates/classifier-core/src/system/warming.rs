@@ -9,7 +9,6 @@ use std::time::Duration;
 use cache_tiers::{WarmOptions, WarmReport, Warmed, warm};
 
 use super::ClassificationSystem;
-use super::background::Background;
 use super::engine::Engine;
 use crate::classifier::Request;
 use crate::config::WarmingConfig;
@@ -45,14 +44,10 @@ impl ClassificationSystem {
         if !self.warming.enabled || !knows_something {
             return;
         }
-        if self.background.get().is_none() {
-            match Background::start() {
-                // OK to ignore: another call was faster.
-                Ok(background) => drop(self.background.set(background)),
-                Err(error) => return tracing::warn!(%error, "the caches are not warmed"),
-            }
-        }
-        let Some(handle) = self.handle() else { return };
+        let handle = match self.own_background() {
+            Ok(background) => background.handle(),
+            Err(error) => return tracing::warn!(%error, "the caches are not warmed"),
+        };
         let (engine, options) = (Arc::clone(&self.engine), self.warming.clone());
         let task = handle.spawn(async move {
             let mut queries = options.queries.clone();

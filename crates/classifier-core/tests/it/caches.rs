@@ -153,7 +153,9 @@ async fn a_degraded_answer_lives_for_seconds_in_memory_alone() {
     let system = world.start(&[]);
     let metadata = ask(&system, "hello").await.metadata;
     assert_eq!(json!([metadata.degraded, metadata.degraded_reason]), json!([true, "timed_out"]));
-    assert!(is_hit(&system, "hello").await);
+    let metadata = ask(&system, "hello").await.metadata;
+    assert!(metadata.cache_hit && metadata.optimizations_applied.iter().eq([Optimization::L1Cache]));
+    assert_eq!(metadata.degraded_reason, Some(DegradedReason::TimedOut), "a cached one is no better");
     world.clock.advance(Duration::from_secs(6));
     assert!(!is_hit(&system, "hello").await);
     system.close().await;

@@ -205,8 +205,9 @@ impl Classifier for Stepping {
             temporal_signals: TemporalSignals::default(),
             hybrid: false,
             route: first.route.clone(),
+            degraded: self.degraded,
         };
-        Ok(Verdict { classification, source: Source::Embedded, degraded: self.degraded })
+        Ok(Verdict::new(classification, Source::Embedded))
     }
 
     fn taxonomy(&self) -> &Taxonomy {

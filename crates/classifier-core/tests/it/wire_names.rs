@@ -77,19 +77,59 @@ fn sources_and_optimizations_have_the_names_of_the_description() {
     use classifier_core::{DegradedReason, Optimization, Source};
 
     assert_eq!(
-        json!([Source::L1, Source::L2, Source::L3, Source::Embedded]),
-        json!(["l1", "l2", "l3", "embedded"])
+        json!([Source::L1, Source::L2, Source::L3, Source::Embedded, Source::Llm, Source::Coalesced]),
+        json!(["l1", "l2", "l3", "embedded", "llm", "coalesced"])
     );
     let optimizations = [
         Optimization::L1Cache,
         Optimization::L2Cache,
         Optimization::L3Cache,
         Optimization::EmbeddedClassifier,
+        Optimization::Deduplication,
+        Optimization::Streaming,
+        Optimization::PromptCaching,
+        Optimization::TokenOptimization,
+        Optimization::Hedging,
     ];
-    assert_eq!(json!(optimizations), json!(["l1_cache", "l2_cache", "l3_cache", "embedded_classifier"]));
+    let names = [
+        "l1_cache",
+        "l2_cache",
+        "l3_cache",
+        "embedded_classifier",
+        "deduplication",
+        "streaming",
+        "prompt_caching",
+        "token_optimization",
+        "hedging",
+    ];
+    assert_eq!(json!(optimizations), json!(names));
     let levels = [CacheLevel::L1Memory, CacheLevel::L2Persistent, CacheLevel::L3Distributed];
     assert_eq!(json!(levels), json!(["l1_memory", "l2_persistent", "l3_distributed"]));
-    assert_eq!(json!(DegradedReason::TimedOut), "timed_out");
+    let reasons = [
+        DegradedReason::TimedOut,
+        DegradedReason::Unavailable,
+        DegradedReason::CircuitOpen,
+        DegradedReason::RateLimited,
+        DegradedReason::Busy,
+        DegradedReason::InvalidReply,
+        DegradedReason::Refused,
+        DegradedReason::OverBudget,
+        DegradedReason::BudgetUnknown,
+        DegradedReason::Failed,
+    ];
+    let names = [
+        "timed_out",
+        "unavailable",
+        "circuit_open",
+        "rate_limited",
+        "busy",
+        "invalid_reply",
+        "refused",
+        "over_budget",
+        "budget_unknown",
+        "failed",
+    ];
+    assert_eq!(json!(reasons), json!(names));
 }
 
 #[tokio::test]
@@ -125,6 +165,7 @@ async fn metadata_have_exactly_these_fields() {
                 "source",
                 "degraded",
                 "degraded_reason",
+                "llm",
             ],
         );
         assert_eq!(metadata["request_id"].as_str().unwrap().len(), 32);
@@ -135,6 +176,6 @@ async fn metadata_have_exactly_these_fields() {
     let told = ["priority", "optimizations_applied", "cache_hit", "cache_level", "source", "target_met"];
     assert_eq!(of(&first, &told), json!(["low", ["embedded_classifier"], false, null, "embedded", true]));
     assert_eq!(of(&second, &told), json!(["low", ["l1_cache"], true, "l1_memory", "l1", true]));
-    let untold = ["batched", "deduplicated", "degraded", "degraded_reason"];
-    assert_eq!(of(&first, &untold), json!([false, false, false, null]));
+    let untold = ["batched", "deduplicated", "degraded", "degraded_reason", "llm"];
+    assert_eq!(of(&first, &untold), json!([false, false, false, null, null]));
 }

@@ -64,7 +64,13 @@ impl Asker<'_> {
     }
 
     async fn ask(&self, query: &str) -> anyhow::Result<()> {
-        let request = Request { query, context: self.context.clone(), priority: self.args.priority };
+        let request = Request {
+            query,
+            context: self.context.clone(),
+            priority: self.args.priority,
+            force_llm: self.args.force_llm,
+            ..Request::default()
+        };
         let answer = self.system.classify(&request).await?;
         self.write(query, &answer)
     }
