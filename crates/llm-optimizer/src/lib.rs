@@ -15,6 +15,8 @@ mod chat;
 mod model;
 mod reader;
 
+mod provider;
+
 mod error;
 mod money;
 
@@ -22,4 +24,5 @@ pub use chat::{CallReport, ChatReply, ChatRequest, Finish, Message, ReplyFormat,
 pub use error::{LlmError, LlmErrorKind};
 pub use model::{ChatModel, NoModel};
 pub use money::MicroDollars;
+pub use provider::{ProviderConfig, ProviderKind, SchemaSupport, TokenLimitField};
 pub use reader::{Flow, ReplyReader, ReplyReaders};

@@ -1,0 +1,70 @@
+//! The text of a reply as it comes in.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hp_base::Clock;
+
+use crate::{ChatRequest, Finish, Flow, LlmError, LlmErrorKind, ReplyReader, Usage};
+
+/// Bytes of text at the most.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+
+/// Gathers the text and lets the reader read along.
+pub(super) struct Transcript {
+    text: String,
+    reader: Option<Box<dyn ReplyReader>>,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    first_text: Option<Duration>,
+    has_enough: bool,
+}
+
+/// How a reply has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) finish: Finish,
+    pub(super) usage: Option<Usage>,
+}
+
+impl Transcript {
+    /// With a reader of its own, if the request has any.
+    pub(super) fn new(request: &ChatRequest, clock: Arc<dyn Clock>, started: Instant) -> Self {
+        let reader = request.readers.as_ref().map(|readers| readers.reader());
+        Self { text: String::new(), reader, clock, started, first_text: None, has_enough: false }
+    }
+
+    /// The next piece. Nothing is taken any more once the reader has enough.
+    pub(super) fn push(&mut self, piece: &str) -> Result<(), LlmError> {
+        if piece.is_empty() || self.has_enough {
+            return Ok(());
+        }
+        if self.text.len() + piece.len() > MAX_TEXT_BYTES {
+            return Err(LlmError::new(LlmErrorKind::InvalidReply, "the reply is longer than 1 MiB"));
+        }
+        if self.first_text.is_none() {
+            self.first_text = Some(self.elapsed());
+        }
+        self.text.push_str(piece);
+        self.has_enough = self.reader.as_mut().is_some_and(|reader| reader.read(piece) == Flow::Enough);
+        Ok(())
+    }
+
+    pub(super) fn has_enough(&self) -> bool {
+        self.has_enough
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The text, and the time to its first piece; the whole time if there is no text.
+    pub(super) fn into_parts(self) -> (String, Duration) {
+        let time = self.first_text.unwrap_or_else(|| self.elapsed());
+        (self.text, time)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.now().saturating_duration_since(self.started)
+    }
+}
