@@ -5,6 +5,7 @@
 //!
 //! - A [`ChatModel`] answers a [`ChatRequest`] with a [`ChatReply`]. One call is one future: dropping it ends the call.
 //! - A [`ReplyReader`] reads a reply while it arrives, and may have enough of it before the end.
+//! - A [`ProviderConfig`] builds the model of a provider; [`JsonPrefix`] reads the JSON that it replies while it arrives.
 //! - A decorator is a [`ChatModel`] around another one.
 //!
 //! # Errors
@@ -15,6 +16,7 @@ mod chat;
 mod model;
 mod reader;
 
+mod json_prefix;
 mod provider;
 
 mod error;
@@ -22,6 +24,7 @@ mod money;
 
 pub use chat::{CallReport, ChatReply, ChatRequest, Finish, Message, ReplyFormat, ReplySchema, Role, Usage};
 pub use error::{LlmError, LlmErrorKind};
+pub use json_prefix::{JsonPrefix, PrefixState};
 pub use model::{ChatModel, NoModel};
 pub use money::MicroDollars;
 pub use provider::{ProviderConfig, ProviderKind, SchemaSupport, TokenLimitField};
