@@ -175,7 +175,7 @@ impl JsonPrefix {
             (Place::NameOrEnd | Place::Name, b'"') => self.begin_string(true),
             (Place::Colon, b':') => self.place = Place::Value,
             (Place::Value | Place::ValueOrEnd, _) if !matches!(byte, b']' | b'}') => {
-                self.begin_value(byte)?
+                self.begin_value(byte)?;
             }
             (Place::CommaOrEnd, b',') => {
                 self.place = match self.around.last() {

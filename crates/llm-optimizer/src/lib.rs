@@ -8,6 +8,11 @@
 //! - A [`ProviderConfig`] builds the model of a provider; [`JsonPrefix`] reads the JSON that it replies while it arrives.
 //! - A decorator is a [`ChatModel`] around another one.
 //!
+//! # Features
+//!
+//! - `contract`: the suite that tells whether a model of your own keeps the contract of [`ChatModel`]. For tests; off by
+//!   default.
+//!
 //! # Errors
 //!
 //! One, [`LlmError`], with a [`kind`](LlmError::kind) to branch on.
@@ -21,6 +26,9 @@ mod provider;
 
 mod error;
 mod money;
+
+#[cfg(feature = "contract")]
+pub mod contract;
 
 pub use chat::{CallReport, ChatReply, ChatRequest, Finish, Message, ReplyFormat, ReplySchema, Role, Usage};
 pub use error::{LlmError, LlmErrorKind};

@@ -86,7 +86,7 @@ impl ProviderError {
             };
             if text != name {
                 let gap = if name.is_empty() || text.is_empty() { "" } else { ", " };
-                name.extend(gap.chars().chain(text.chars().filter(|c| c.is_ascii_graphic())));
+                name.extend(gap.chars().chain(text.chars().filter(char::is_ascii_graphic)));
             }
         }
         name.truncate(80);
