@@ -259,14 +259,15 @@ impl ChatModel for HttpModel {
             return Err(LlmError::new(LlmErrorKind::OutOfTime, "no time is left for a call"));
         }
         self.quota.check()?;
-        let end = tokio::time::Instant::now() + left;
-        let Ok(Ok(_permit)) = timeout_at(end, self.permits.acquire()).await else {
+        let now = tokio::time::Instant::now();
+        let given_up = now + request.given_up_at().left(&*self.clock).min(self.call_timeout);
+        let Ok(Ok(_permit)) = timeout_at(now + left, self.permits.acquire()).await else {
             let message = format!("all of the {} connections are in use", self.max_connections);
             return Err(LlmError::new(LlmErrorKind::Busy, message));
         };
         // Somebody may have been told to wait in the meantime.
         self.quota.check()?;
-        match timeout_at(end, self.ask(request, started)).await {
+        match timeout_at(given_up, self.ask(request, started)).await {
             Ok(result) => result,
             Err(_) => Err(LlmError::new(LlmErrorKind::OutOfTime, "the provider has not answered in time")),
         }

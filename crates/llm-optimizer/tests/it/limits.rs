@@ -31,6 +31,21 @@ async fn a_deadline_bounds_the_headers_and_each_piece_of_the_body() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_sent_is_given_its_grace() {
+    let server = Server::new([vec![Step::Hang]]).await;
+    let model = server.model(ProviderKind::OpenAi);
+    let mut request = request();
+    let started = Instant::now();
+    request.deadline = Deadline::at(started + SOON);
+    request.grace = 2 * SOON;
+    assert_eq!(model.chat(&request).await.unwrap_err().kind(), LlmErrorKind::OutOfTime);
+    assert!(started.elapsed() >= 3 * SOON);
+    request.deadline = Deadline::at(Instant::now());
+    assert_eq!(model.chat(&request).await.unwrap_err().kind(), LlmErrorKind::OutOfTime);
+    assert_eq!(server.asked().len(), 1, "nothing is begun within the grace");
+}
+
+#[tokio::test]
 async fn a_call_is_bounded_without_a_deadline_and_not_begun_after_it() {
     let server = Server::new([vec![Step::Hang]]).await;
     let mut config = server.config(ProviderKind::OpenAi);
