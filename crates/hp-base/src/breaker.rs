@@ -1,63 +1,22 @@
 //! A circuit breaker: after too many failures nobody is sent there any more, until a few trials have gone well.
 
+mod config;
+mod usual;
+mod window;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use self::config::{AdaptiveSlow, BreakerConfig, BreakerState};
+use self::usual::Usual;
+use self::window::{SliceNumber, Window};
 use crate::Clock;
-
-/// How a [`CircuitBreaker`] judges.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BreakerConfig {
-    /// How far back calls count. Default: 10 s.
-    pub window: Duration,
-    /// Fewer calls within the window prove nothing. Default: 5.
-    pub min_calls: u32,
-    /// Opens at this share of failed calls within the window, in (0, 1]. Default: 0.5.
-    pub failure_rate: f64,
-    /// A call that takes this long is slow. Default: 1 s.
-    pub slow_call: Duration,
-    /// Opens at this share of slow calls within the window, in (0, 1]. Default: 0.8.
-    pub slow_rate: f64,
-    /// How long it stays open the first time; each failed trial doubles it. Default: 500 ms.
-    pub open_for: Duration,
-    /// The longest it stays open. Default: 10 s.
-    pub open_for_most: Duration,
-    /// So many trials in a row must go well before it closes, and no more are let through at once. Default: 2.
-    pub n_trials: u32,
-}
-
-impl Default for BreakerConfig {
-    fn default() -> Self {
-        Self {
-            window: Duration::from_secs(10),
-            min_calls: 5,
-            failure_rate: 0.5,
-            slow_call: Duration::from_secs(1),
-            slow_rate: 0.8,
-            open_for: Duration::from_millis(500),
-            open_for_most: Duration::from_secs(10),
-            n_trials: 2,
-        }
-    }
-}
-
-/// What a breaker lets through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
-pub enum BreakerState {
-    /// Everything.
-    #[default]
-    Closed,
-    /// Nothing.
-    Open,
-    /// A few trials.
-    HalfOpen,
-}
 
 /// Keeps callers from what fails or is slow.
 ///
 /// A call asks for [leave](Self::try_call) and says how it went; one that is dropped without a word, such as one
-/// that was cancelled, counts as neither. Failures and slow calls are counted over a rolling window.
+/// that was cancelled, counts as neither, unless it was said to be [late](Call::late). Failures and slow calls are counted
+/// over a rolling window.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -93,30 +52,31 @@ pub struct Call<'a> {
     /// Calls of an earlier period say nothing about this one.
     period: u64,
     is_trial: bool,
+    is_late: bool,
+    /// Where it was counted when it was late.
+    counted_in: Option<SliceNumber>,
     is_told: bool,
 }
 
-const N_SLICES: usize = 10;
+/// What is told of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Succeeded,
+    Failed,
+    Late,
+}
 
 #[derive(Debug)]
 struct Inner {
     state: BreakerState,
     period: u64,
-    slices: [Slice; N_SLICES],
-    /// The number, counted from `origin`, of the slice that calls are counted in.
-    current: u64,
-    origin: Instant,
+    window: Window,
+    usual: Usual,
     open_until: Instant,
     open_for: Duration,
+    n_openings: u64,
     n_running_trials: u32,
     n_good_trials: u32,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Slice {
-    n_calls: u32,
-    n_failed: u32,
-    n_slow: u32,
 }
 
 impl CircuitBreaker {
@@ -127,11 +87,11 @@ impl CircuitBreaker {
         let inner = Inner {
             state: BreakerState::Closed,
             period: 0,
-            slices: [Slice::default(); N_SLICES],
-            current: 0,
-            origin: now,
+            window: Window::new(config.window, now),
+            usual: Usual::default(),
             open_until: now,
             open_for: config.open_for,
+            n_openings: 0,
             n_running_trials: 0,
             n_good_trials: 0,
         };
@@ -150,7 +110,15 @@ impl CircuitBreaker {
             BreakerState::HalfOpen => true,
         };
         inner.n_running_trials += u32::from(is_trial);
-        Some(Call { breaker: self, started: now, period: inner.period, is_trial, is_told: false })
+        Some(Call {
+            breaker: self,
+            started: now,
+            period: inner.period,
+            is_trial,
+            is_late: false,
+            counted_in: None,
+            is_told: false,
+        })
     }
 
     /// What is let through now.
@@ -158,6 +126,24 @@ impl CircuitBreaker {
         let mut inner = self.lock();
         inner.half_open_if_due(self.clock.now());
         inner.state
+    }
+
+    /// How long until trials are let through; nothing if it is not open.
+    pub fn open_for(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let mut inner = self.lock();
+        inner.half_open_if_due(now);
+        (inner.state == BreakerState::Open).then(|| inner.open_until.saturating_duration_since(now))
+    }
+
+    /// How often it has opened since it was made, failed trials included.
+    pub fn n_openings(&self) -> u64 {
+        self.lock().n_openings
+    }
+
+    /// How long a call may take at present without being slow.
+    pub fn slow_after(&self) -> Duration {
+        self.lock().usual.slow_after(&self.config)
     }
 
     /// Opens it, for those who have learnt elsewhere that calls are in vain.
@@ -171,16 +157,41 @@ impl CircuitBreaker {
         self.lock().close(&self.config);
     }
 
-    fn tell(&self, call: &Call<'_>, failed: bool) {
+    /// Takes back that the latest call went well: what it has brought has turned out to be useless.
+    pub fn failed_after_all(&self) {
         let now = self.clock.now();
-        let is_slow = now.saturating_duration_since(call.started) >= self.config.slow_call;
         let mut inner = self.lock();
-        if call.period != inner.period {
+        inner.half_open_if_due(now);
+        match inner.state {
+            BreakerState::Closed => {
+                inner.window.fail_latest(now);
+                inner.open_if_too_bad(&self.config, now);
+            }
+            BreakerState::Open => {}
+            BreakerState::HalfOpen => inner.open(&self.config, now),
+        }
+    }
+
+    fn tell(&self, call: &mut Call<'_>, word: Word) {
+        let now = self.clock.now();
+        let took = now.saturating_duration_since(call.started);
+        let mut inner = self.lock();
+        call.is_told = true;
+        call.is_late |= word == Word::Late || took >= inner.usual.slow_after(&self.config);
+        let counts = call.period == inner.period;
+        if word == Word::Succeeded {
+            if !call.is_late && counts {
+                inner.usual.learn(took);
+            } else if call.is_late && call.is_trial {
+                inner.usual.learn_slow(took);
+            }
+        }
+        if !counts {
             return;
         }
         if call.is_trial {
             inner.n_running_trials -= 1;
-            if failed || is_slow {
+            if word != Word::Succeeded || call.is_late {
                 inner.open(&self.config, now);
             } else {
                 inner.n_good_trials += 1;
@@ -190,10 +201,14 @@ impl CircuitBreaker {
             }
             return;
         }
-        inner.count(&self.config, now, failed, is_slow);
-        if inner.must_open(&self.config) {
-            inner.open(&self.config, now);
+        match (call.counted_in, word) {
+            (None, _) => {
+                call.counted_in = Some(inner.window.count(now, word == Word::Failed, call.is_late));
+            }
+            (Some(slice), Word::Failed) => inner.window.fail_counted(now, slice),
+            (Some(_), Word::Succeeded | Word::Late) => return,
         }
+        inner.open_if_too_bad(&self.config, now);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -213,7 +228,7 @@ impl Inner {
         self.period += 1;
         self.n_running_trials = 0;
         self.n_good_trials = 0;
-        self.slices = [Slice::default(); N_SLICES];
+        self.window.clear();
     }
 
     fn open(&mut self, config: &BreakerConfig, now: Instant) {
@@ -221,52 +236,44 @@ impl Inner {
             self.open_for = self.open_for.saturating_mul(2).min(config.open_for_most);
         }
         self.begin(BreakerState::Open);
+        self.n_openings += 1;
         self.open_until = now + self.open_for;
+    }
+
+    fn open_if_too_bad(&mut self, config: &BreakerConfig, now: Instant) {
+        if self.window.is_too_bad(config) {
+            self.open(config, now);
+        }
     }
 
     fn close(&mut self, config: &BreakerConfig) {
         self.begin(BreakerState::Closed);
         self.open_for = config.open_for;
     }
-
-    fn count(&mut self, config: &BreakerConfig, now: Instant, failed: bool, is_slow: bool) {
-        let slice = (config.window / N_SLICES as u32).as_nanos().max(1);
-        let number = (now.saturating_duration_since(self.origin).as_nanos() / slice) as u64;
-        let n_over = number.saturating_sub(self.current).min(N_SLICES as u64);
-        for over in 1..=n_over {
-            self.slices[((self.current + over) % N_SLICES as u64) as usize] = Slice::default();
-        }
-        if n_over == N_SLICES as u64 {
-            self.slices = [Slice::default(); N_SLICES];
-        }
-        self.current = self.current.max(number);
-        let slice = &mut self.slices[(self.current % N_SLICES as u64) as usize];
-        slice.n_calls += 1;
-        slice.n_failed += u32::from(failed);
-        slice.n_slow += u32::from(is_slow);
-    }
-
-    fn must_open(&self, config: &BreakerConfig) -> bool {
-        let sum = |of: fn(&Slice) -> u32| self.slices.iter().map(of).sum::<u32>();
-        let n_calls = sum(|slice| slice.n_calls);
-        let share = |n: u32| f64::from(n) / f64::from(n_calls.max(1));
-        n_calls >= config.min_calls
-            && (share(sum(|slice| slice.n_failed)) >= config.failure_rate
-                || share(sum(|slice| slice.n_slow)) >= config.slow_rate)
-    }
 }
 
 impl Call<'_> {
     /// The call went well, if it was not slow.
     pub fn succeeded(mut self) {
-        self.is_told = true;
-        self.breaker.tell(&self, false);
+        self.tell(Word::Succeeded);
     }
 
     /// The call failed.
     pub fn failed(mut self) {
-        self.is_told = true;
-        self.breaker.tell(&self, true);
+        self.tell(Word::Failed);
+    }
+
+    /// The call is slow and has not ended yet: counts it as slow now, so that what hangs is seen before it ends. How it
+    /// ends may still be said; it is one call all the same.
+    pub fn late(&mut self) {
+        if !self.is_late {
+            self.tell(Word::Late);
+        }
+    }
+
+    fn tell(&mut self, word: Word) {
+        let breaker = self.breaker;
+        breaker.tell(self, word);
     }
 }
 

@@ -17,7 +17,7 @@ mod priority;
 mod secret;
 
 pub use backoff::Backoff;
-pub use breaker::{BreakerConfig, BreakerState, Call, CircuitBreaker};
+pub use breaker::{AdaptiveSlow, BreakerConfig, BreakerState, Call, CircuitBreaker};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use deadline::Deadline;
 pub use priority::{ParsePriorityError, Priority};

@@ -1,5 +1,7 @@
 //! When a breaker opens, half-opens and closes.
 
+mod naive;
+
 use super::*;
 use crate::ManualClock;
 
@@ -97,4 +99,136 @@ fn a_call_of_an_earlier_period_says_nothing_about_this_one() {
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
     breaker.reset();
     assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[test]
+fn a_call_that_hangs_is_slow_before_it_ends_and_counts_once() {
+    let (breaker, clock) = breaker(BreakerConfig { min_calls: 5, ..BreakerConfig::default() });
+    let mut running: Vec<_> = (0..4).map(|_| breaker.try_call().unwrap()).collect();
+    clock.advance(Duration::from_secs(1));
+    for call in &mut running {
+        call.late();
+        call.late();
+    }
+    for call in running {
+        call.succeeded();
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed, "four calls, however often they are told");
+    let mut fifth = breaker.try_call().unwrap();
+    fifth.late();
+    assert_eq!(breaker.state(), BreakerState::Open, "and the fifth has not ended");
+}
+
+#[test]
+fn a_late_call_that_fails_is_one_call_that_failed() {
+    let config = BreakerConfig { slow_rate: 1.0, ..BreakerConfig::default() };
+    let (breaker, _) = breaker(config);
+    calls(&breaker, "ooo");
+    let mut running: Vec<_> = (0..3).map(|_| breaker.try_call().unwrap()).collect();
+    running.iter_mut().for_each(Call::late);
+    let third = running.pop();
+    running.into_iter().for_each(Call::failed);
+    assert_eq!(breaker.state(), BreakerState::Closed, "two of six have failed");
+    third.unwrap().failed();
+    assert_eq!(breaker.state(), BreakerState::Open, "three of six have failed");
+}
+
+#[test]
+fn a_late_call_that_fails_after_the_window_is_not_put_on_the_calls_of_now() {
+    let config = BreakerConfig { slow_rate: 1.0, ..BreakerConfig::default() };
+    let (breaker, clock) = breaker(config);
+    let mut late = breaker.try_call().unwrap();
+    late.late();
+    clock.advance(Duration::from_secs(10));
+    calls(&breaker, "oooxx");
+    late.failed();
+    assert_eq!(breaker.state(), BreakerState::Closed, "two of five have failed");
+}
+
+#[test]
+fn a_late_trial_opens_at_once() {
+    let (breaker, clock) = breaker(BreakerConfig::default());
+    breaker.trip();
+    assert_eq!(breaker.open_for(), Some(Duration::from_millis(500)));
+    clock.advance(Duration::from_millis(500));
+    let mut trial = breaker.try_call().unwrap();
+    assert_eq!(breaker.open_for(), None);
+    trial.late();
+    assert_eq!(breaker.open_for(), Some(Duration::from_secs(1)));
+    drop(trial);
+    assert_eq!(breaker.n_openings(), 2);
+}
+
+#[test]
+fn what_is_slow_follows_what_is_usual_between_floor_and_ceiling() {
+    let adaptive = AdaptiveSlow { factor: 3.0, floor: Duration::from_millis(100) };
+    let config = BreakerConfig { adaptive_slow: Some(adaptive), ..BreakerConfig::default() };
+    let (breaker, clock) = breaker(config);
+    let well = |millis| {
+        let call = breaker.try_call().unwrap();
+        clock.advance(Duration::from_millis(millis));
+        call.succeeded();
+    };
+    let slow_after = || breaker.slow_after().as_millis();
+    (0..9).for_each(|_| well(100));
+    assert_eq!(slow_after(), 1000, "too little is known");
+    well(100);
+    assert_eq!(slow_after(), 300);
+    (0..200).for_each(|_| well(10));
+    assert_eq!(slow_after(), 100, "the floor");
+    (0..200).for_each(|_| well(99));
+    assert!((290..300).contains(&slow_after()));
+    well(400);
+    assert!((290..300).contains(&slow_after()), "a slow call is not usual");
+    let call = breaker.try_call().unwrap();
+    clock.advance(Duration::from_millis(10));
+    call.failed();
+    assert!((290..300).contains(&slow_after()), "nor is how soon one fails");
+}
+
+#[test]
+fn what_is_slow_for_good_is_learnt_from_trials() {
+    let config = BreakerConfig { adaptive_slow: Some(AdaptiveSlow::default()), ..BreakerConfig::default() };
+    let (breaker, clock) = breaker(config);
+    let well = |millis| {
+        let mut call = breaker.try_call().unwrap();
+        if millis >= breaker.slow_after().as_millis() as u64 {
+            call.late();
+        }
+        clock.advance(Duration::from_millis(millis));
+        call.succeeded();
+    };
+    (0..40).for_each(|_| well(100));
+    while breaker.state() == BreakerState::Closed {
+        well(600);
+    }
+    assert_eq!(breaker.slow_after().as_millis(), 300);
+    let mut n_trials = 0;
+    while breaker.state() != BreakerState::Closed {
+        clock.advance(breaker.open_for().unwrap_or_default());
+        well(600);
+        n_trials += 1;
+    }
+    assert!((3..=5).contains(&n_trials), "{n_trials}");
+    (0..100).for_each(|_| well(600));
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[test]
+fn calls_that_have_failed_after_all_count_as_failed() {
+    let (breaker, clock) = breaker(BreakerConfig::default());
+    breaker.failed_after_all();
+    calls(&breaker, "oooooo");
+    breaker.failed_after_all();
+    clock.advance(Duration::from_secs(5));
+    calls(&breaker, "x");
+    breaker.failed_after_all();
+    assert_eq!(breaker.state(), BreakerState::Closed, "three of seven");
+    breaker.failed_after_all();
+    assert_eq!(breaker.state(), BreakerState::Open, "four of seven");
+    breaker.failed_after_all();
+    clock.advance(Duration::from_millis(500));
+    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    breaker.failed_after_all();
+    assert_eq!(breaker.state(), BreakerState::Open);
 }
