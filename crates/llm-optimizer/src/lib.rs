@@ -23,6 +23,7 @@ mod reader;
 
 mod json_prefix;
 mod provider;
+pub mod decorate;
 
 mod error;
 mod money;
