@@ -6,10 +6,22 @@
 //! Dropping a call's future at any point gives back all that the call has taken: permits, trials, connections.
 
 mod deadline;
+mod retry;
 
+mod allowance;
+mod kinds;
+mod latency;
 mod within;
 
+use std::time::Duration;
+
 pub use deadline::{DeadlineConfig, DeadlineStats, WithDeadline};
+pub use retry::{Retry, RetryConfig, RetryStats};
+
+/// How long a call is taken to last before one has gone well.
+const TYPICAL_CALL: Duration = Duration::from_millis(300);
+/// How far back the times of calls count.
+const WINDOW: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod scripted;
 
 mod deadline;
+mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;
