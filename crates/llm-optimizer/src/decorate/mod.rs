@@ -6,6 +6,7 @@
 //! Dropping a call's future at any point gives back all that the call has taken: permits, trials, connections.
 
 mod deadline;
+mod hedge;
 mod retry;
 
 mod allowance;
@@ -16,6 +17,7 @@ mod within;
 use std::time::Duration;
 
 pub use deadline::{DeadlineConfig, DeadlineStats, WithDeadline};
+pub use hedge::{Hedge, HedgeConfig, HedgeStats};
 pub use retry::{Retry, RetryConfig, RetryStats};
 
 /// How long a call is taken to last before one has gone well.

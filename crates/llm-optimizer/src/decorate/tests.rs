@@ -3,6 +3,7 @@
 mod scripted;
 
 mod deadline;
+mod hedge;
 mod retry;
 
 use std::sync::Arc;
