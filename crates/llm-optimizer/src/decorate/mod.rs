@@ -5,6 +5,7 @@
 //!
 //! Dropping a call's future at any point gives back all that the call has taken: permits, trials, connections.
 
+mod concurrency;
 mod deadline;
 mod hedge;
 mod retry;
@@ -16,6 +17,7 @@ mod within;
 
 use std::time::Duration;
 
+pub use concurrency::{Concurrency, ConcurrencyConfig, ConcurrencyStats};
 pub use deadline::{DeadlineConfig, DeadlineStats, WithDeadline};
 pub use hedge::{Hedge, HedgeConfig, HedgeStats};
 pub use retry::{Retry, RetryConfig, RetryStats};

@@ -2,6 +2,7 @@
 
 mod scripted;
 
+mod concurrency;
 mod deadline;
 mod hedge;
 mod retry;
