@@ -5,6 +5,7 @@
 //!
 //! Dropping a call's future at any point gives back all that the call has taken: permits, trials, connections.
 
+mod breaker;
 mod concurrency;
 mod deadline;
 mod hedge;
@@ -17,9 +18,11 @@ mod within;
 
 use std::time::Duration;
 
+pub use breaker::{Breaker, BreakerStats};
 pub use concurrency::{Concurrency, ConcurrencyConfig, ConcurrencyStats};
 pub use deadline::{DeadlineConfig, DeadlineStats, WithDeadline};
 pub use hedge::{Hedge, HedgeConfig, HedgeStats};
+pub use hp_base::{AdaptiveSlow, BreakerConfig, BreakerState};
 pub use retry::{Retry, RetryConfig, RetryStats};
 
 /// How long a call is taken to last before one has gone well.

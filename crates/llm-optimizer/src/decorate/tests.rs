@@ -2,6 +2,7 @@
 
 mod scripted;
 
+mod breaker;
 mod concurrency;
 mod deadline;
 mod hedge;
