@@ -8,6 +8,7 @@
 mod breaker;
 mod concurrency;
 mod deadline;
+mod fallback;
 mod hedge;
 mod retry;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use breaker::{Breaker, BreakerStats};
 pub use concurrency::{Concurrency, ConcurrencyConfig, ConcurrencyStats};
 pub use deadline::{DeadlineConfig, DeadlineStats, WithDeadline};
+pub use fallback::{Fallback, FallbackConfig, FallbackStats};
 pub use hedge::{Hedge, HedgeConfig, HedgeStats};
 pub use hp_base::{AdaptiveSlow, BreakerConfig, BreakerState};
 pub use retry::{Retry, RetryConfig, RetryStats};

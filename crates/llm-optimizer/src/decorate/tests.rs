@@ -5,6 +5,7 @@ mod scripted;
 mod breaker;
 mod concurrency;
 mod deadline;
+mod fallback;
 mod hedge;
 mod retry;
 
