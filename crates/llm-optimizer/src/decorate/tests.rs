@@ -8,6 +8,7 @@ mod deadline;
 mod fallback;
 mod hedge;
 mod retry;
+mod stack;
 
 use std::sync::Arc;
 use std::time::Duration;
