@@ -35,7 +35,8 @@ pub struct DeadlineStats {
     pub n_out_of_time: u64,
 }
 
-/// A model whose calls end by the request's deadline: with the reply, or [out of time](LlmErrorKind::OutOfTime).
+/// A model whose calls end by the request's deadline and its grace: with the reply, or
+/// [out of time](LlmErrorKind::OutOfTime).
 ///
 /// What is late is dropped. Everything within sees the deadline in the request, so that it can plan with it.
 #[derive(Debug)]
@@ -71,7 +72,8 @@ impl WithDeadline {
                 "too little time is left for a call; allow the request more",
             ));
         }
-        let result = within(left, self.model.chat(request)).await;
+        let most = request.given_up_at().left(&*self.clock);
+        let result = within(most, self.model.chat(request)).await;
         if result.as_ref().is_err_and(|error| error.kind() == LlmErrorKind::OutOfTime) {
             self.n_out_of_time.fetch_add(1, Ordering::Relaxed);
         }

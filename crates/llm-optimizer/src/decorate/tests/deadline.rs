@@ -44,6 +44,16 @@ async fn what_hangs_is_dropped_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn what_was_sent_has_its_grace() {
+    let model = Scripted::always(Step::Hang);
+    let with_deadline = held(&model, DeadlineConfig { least: Duration::ZERO, ..DeadlineConfig::default() });
+    let request = ChatRequest { grace: HOUR, ..request_within(millis(30)) };
+    let mut call = with_deadline.chat(&request);
+    let still_running = tokio::time::timeout(millis(100), &mut call).await.is_err();
+    assert!(still_running && model.n_running() == 1);
+}
+
+#[tokio::test]
 async fn without_a_timeout_a_request_without_a_deadline_goes_on() {
     let model = Scripted::always(Step::ReplyOnceReleased);
     let with_deadline = held(&model, DeadlineConfig { call_timeout: None, ..DeadlineConfig::default() });
