@@ -24,6 +24,7 @@ mod reader;
 mod json_prefix;
 mod provider;
 pub mod decorate;
+mod prices;
 
 mod error;
 mod money;
@@ -37,4 +38,5 @@ pub use json_prefix::{JsonPrefix, PrefixState};
 pub use model::{ChatModel, NoModel};
 pub use money::MicroDollars;
 pub use provider::{ProviderConfig, ProviderKind, SchemaSupport, TokenLimitField};
+pub use prices::{Price, PriceTable};
 pub use reader::{Flow, ReplyReader, ReplyReaders};
