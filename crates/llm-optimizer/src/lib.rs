@@ -25,6 +25,7 @@ mod json_prefix;
 mod provider;
 pub mod decorate;
 mod prices;
+mod tokens;
 
 mod error;
 mod money;
@@ -40,3 +41,6 @@ pub use money::MicroDollars;
 pub use provider::{ProviderConfig, ProviderKind, SchemaSupport, TokenLimitField};
 pub use prices::{Price, PriceTable};
 pub use reader::{Flow, ReplyReader, ReplyReaders};
+#[cfg(feature = "tokens")]
+pub use tokens::TokenCounter;
+pub use tokens::{most_prompt_tokens, most_tokens};
