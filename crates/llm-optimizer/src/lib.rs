@@ -24,6 +24,7 @@ mod reader;
 mod json_prefix;
 mod provider;
 pub mod decorate;
+mod meter;
 mod prices;
 mod tokens;
 
@@ -36,6 +37,7 @@ pub mod contract;
 pub use chat::{CallReport, ChatReply, ChatRequest, Finish, Message, ReplyFormat, ReplySchema, Role, Usage};
 pub use error::{LlmError, LlmErrorKind};
 pub use json_prefix::{JsonPrefix, PrefixState};
+pub use meter::{Meter, MeterSnapshot, ModelMeter, Times};
 pub use model::{ChatModel, NoModel};
 pub use money::MicroDollars;
 pub use provider::{ProviderConfig, ProviderKind, SchemaSupport, TokenLimitField};
