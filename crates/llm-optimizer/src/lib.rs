@@ -7,6 +7,7 @@
 //! - A [`ReplyReader`] reads a reply while it arrives, and may have enough of it before the end.
 //! - A [`ProviderConfig`] builds the model of a provider; [`JsonPrefix`] reads the JSON that it replies while it arrives.
 //! - A decorator is a [`ChatModel`] around another one.
+//! - A [`Ledger`] keeps a budget, from which [`Budgeted`] pays the calls of a model by its [`Price`].
 //!
 //! # Features
 //!
@@ -24,6 +25,7 @@ mod reader;
 mod json_prefix;
 mod provider;
 pub mod decorate;
+mod budget;
 mod meter;
 mod prices;
 mod tokens;
@@ -34,6 +36,13 @@ mod money;
 #[cfg(feature = "contract")]
 pub mod contract;
 
+pub use budget::{
+    BudgetLimits, BudgetState, BudgetWindow, Budgeted, Ledger, MemoryLedger, NoLedger, Reservation,
+};
+#[cfg(unix)]
+pub use budget::{LocalLedger, LocalLedgerConfig};
+#[cfg(feature = "remote")]
+pub use budget::{RemoteLedger, RemoteLedgerConfig};
 pub use chat::{CallReport, ChatReply, ChatRequest, Finish, Message, ReplyFormat, ReplySchema, Role, Usage};
 pub use error::{LlmError, LlmErrorKind};
 pub use json_prefix::{JsonPrefix, PrefixState};
