@@ -213,8 +213,6 @@ pub(super) struct Events {
     finish: Option<Finish>,
     usage: RawUsage,
     is_over: bool,
-    /// What a model has said that should have called the tool.
-    said_instead: String,
 }
 
 impl Events {
@@ -228,7 +226,6 @@ impl Events {
             finish: None,
             usage: RawUsage::default(),
             is_over: false,
-            said_instead: String::new(),
         }
     }
 
@@ -296,8 +293,7 @@ impl Events {
         match (kind, self.is_by_tool) {
             (BlockKind::Text, false) | (BlockKind::Tool, true) => to.push(text),
             (BlockKind::Text, true) => {
-                // OK to grow: what a reply may take is bounded where it is read.
-                self.said_instead.push_str(text);
+                to.push_aside(text);
                 Ok(())
             }
             (BlockKind::Tool, false) | (BlockKind::Other, _) => Ok(()),
@@ -313,9 +309,7 @@ impl EventReader for Events {
 
     fn end(&mut self, to: &mut Transcript) -> Result<End, LlmError> {
         let finish = self.finish.filter(|_| self.is_over).ok_or_else(broken_off)?;
-        if self.is_by_tool && to.is_empty() {
-            to.push(&std::mem::take(&mut self.said_instead))?;
-        }
+        to.settle()?;
         Ok(End { finish, usage: self.usage.sum() })
     }
 }
@@ -349,7 +343,7 @@ pub(super) fn whole(body: &[u8], is_by_tool: bool, to: &mut Transcript) -> Resul
     for block in &whole.content {
         match (events.begin(&block.r#type)?, &block.input) {
             (BlockKind::Tool, Some(input)) if is_by_tool => text.push_str(input.get()),
-            (BlockKind::Text, _) if is_by_tool => events.said_instead.push_str(&block.text),
+            (BlockKind::Text, _) if is_by_tool => to.push_aside(&block.text),
             (BlockKind::Text, _) => text.push_str(&block.text),
             _ => {}
         }

@@ -63,10 +63,15 @@ pub enum TokenLimitField {
 /// use hp_base::{Secret, SystemClock};
 /// use llm_optimizer::{ProviderConfig, ProviderKind};
 ///
-/// let mut config = ProviderConfig::new(ProviderKind::OpenAi, "gpt-4o-mini");
-/// config.api_key = Secret::new("sk-…");
+/// let mut config = ProviderConfig::new(ProviderKind::OpenAi, "llama3.2");
+/// config.base_url = "http://127.0.0.1:11434/v1".to_owned();
+/// let model = config.build(Arc::new(SystemClock))?;
+/// assert_eq!(model.to_string(), "llama3.2 at 127.0.0.1");
+///
+/// config.api_key = Secret::new("sk-1\n");
 /// let error = config.build(Arc::new(SystemClock)).unwrap_err();
 /// assert_eq!(error.to_string(), "api_key holds what no header can: a line break or a character beyond ASCII");
+/// # Ok::<(), llm_optimizer::LlmError>(())
 /// ```
 ///
 /// A proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`) is used.

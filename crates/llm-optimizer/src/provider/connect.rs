@@ -41,16 +41,21 @@ impl Clients {
     /// The client with the fewest requests under way, the first of them: what it has open is warm.
     pub(super) fn least_busy(&self) -> Option<Lease<'_>> {
         let slot = self.0.iter().min_by_key(|slot| slot.n_running.load(Ordering::Relaxed))?;
-        slot.n_running.fetch_add(1, Ordering::Relaxed);
-        Some(Lease(slot))
+        Some(Lease::new(slot))
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Client> {
-        self.0.iter().map(|slot| &slot.client)
+    /// Each client once.
+    pub(super) fn each(&self) -> impl Iterator<Item = Lease<'_>> {
+        self.0.iter().map(Lease::new)
     }
 }
 
-impl Lease<'_> {
+impl<'a> Lease<'a> {
+    fn new(slot: &'a Slot) -> Self {
+        slot.n_running.fetch_add(1, Ordering::Relaxed);
+        Self(slot)
+    }
+
     pub(super) fn client(&self) -> &Client {
         &self.0.client
     }

@@ -276,8 +276,8 @@ impl ChatModel for HttpModel {
     async fn warm(&self) -> Result<(), LlmError> {
         // They end with this future if it is dropped.
         let mut requests = JoinSet::new();
-        for client in self.clients.iter() {
-            let request = client.get(self.models_url.clone()).timeout(self.call_timeout);
+        for lease in self.clients.each() {
+            let request = lease.client().get(self.models_url.clone()).timeout(self.call_timeout);
             requests.spawn(async move {
                 let mut response = request.send().await?;
                 // Read to its end, so that the connection can be used again.
@@ -291,6 +291,7 @@ impl ChatModel for HttpModel {
             };
             result.map_err(failed)?.map_err(http::not_answered)?;
         }
+        self.clients.each().for_each(|lease| lease.has_served());
         Ok(())
     }
 }

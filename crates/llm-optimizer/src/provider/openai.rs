@@ -226,20 +226,11 @@ pub(super) struct Events {
     finish: Option<Finish>,
     usage: Option<Usage>,
     is_refused: bool,
-    /// What a model has said that should have called the tool.
-    said_instead: String,
 }
 
 impl Events {
     pub(super) fn new(is_by_tool: bool) -> Self {
-        Self {
-            is_by_tool,
-            id: None,
-            finish: None,
-            usage: None,
-            is_refused: false,
-            said_instead: String::new(),
-        }
+        Self { is_by_tool, id: None, finish: None, usage: None, is_refused: false }
     }
 
     fn chunk(&mut self, chunk: Chunk, to: &mut Transcript) -> Result<(), LlmError> {
@@ -283,8 +274,7 @@ impl Events {
         if !self.is_by_tool {
             return to.push(&content);
         }
-        // OK to grow: what a reply may take is bounded where it is read.
-        self.said_instead.push_str(&content);
+        to.push_aside(&content);
         to.push(&arguments)
     }
 }
@@ -300,9 +290,7 @@ impl EventReader for Events {
 
     fn end(&mut self, to: &mut Transcript) -> Result<End, LlmError> {
         let finish = self.finish.ok_or_else(broken_off)?;
-        if self.is_by_tool && to.is_empty() {
-            to.push(&std::mem::take(&mut self.said_instead))?;
-        }
+        to.settle()?;
         let finish = if self.is_refused { Finish::Filtered } else { finish };
         Ok(End { finish, usage: self.usage })
     }

@@ -13,6 +13,8 @@ const MAX_TEXT_BYTES: usize = 1 << 20;
 /// Gathers the text and lets the reader read along.
 pub(super) struct Transcript {
     text: String,
+    /// What may become the reply if there is no other.
+    aside: String,
     reader: Option<Box<dyn ReplyReader>>,
     clock: Arc<dyn Clock>,
     started: Instant,
@@ -31,7 +33,15 @@ impl Transcript {
     /// With a reader of its own, if the request has any.
     pub(super) fn new(request: &ChatRequest, clock: Arc<dyn Clock>, started: Instant) -> Self {
         let reader = request.readers.as_ref().map(|readers| readers.reader());
-        Self { text: String::new(), reader, clock, started, first_text: None, has_enough: false }
+        Self {
+            text: String::new(),
+            aside: String::new(),
+            reader,
+            clock,
+            started,
+            first_text: None,
+            has_enough: false,
+        }
     }
 
     /// The next piece. Nothing is taken any more once the reader has enough.
@@ -50,12 +60,22 @@ impl Transcript {
         Ok(())
     }
 
-    pub(super) fn has_enough(&self) -> bool {
-        self.has_enough
+    /// The next piece of what a model says that should call a tool instead.
+    pub(super) fn push_aside(&mut self, piece: &str) {
+        // Cut short, it is still no reply to be taken for a whole one: it is longer than one may be.
+        if self.aside.len() <= MAX_TEXT_BYTES {
+            self.aside.push_str(piece);
+        }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.text.is_empty()
+    /// Takes what was said aside for the reply, if there is no other.
+    pub(super) fn settle(&mut self) -> Result<(), LlmError> {
+        let aside = std::mem::take(&mut self.aside);
+        if self.text.is_empty() { self.push(&aside) } else { Ok(()) }
+    }
+
+    pub(super) fn has_enough(&self) -> bool {
+        self.has_enough
     }
 
     /// The text, and the time to its first piece; the whole time if there is no text.

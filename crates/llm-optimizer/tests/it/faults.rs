@@ -1,5 +1,8 @@
 //! What a provider, or somebody between, can do wrong.
 
+use std::sync::Arc;
+
+use hp_base::SystemClock;
 use llm_optimizer::{LlmError, LlmErrorKind, ProviderKind};
 
 use crate::server::{STREAM_HEAD, Server, Step, answer, chunk, end, json, openai_events, request, stream};
@@ -136,4 +139,15 @@ async fn a_connection_that_was_given_up_is_replaced_at_once_and_only_once() {
     model.chat(&request()).await.unwrap();
     assert_eq!(model.chat(&request()).await.unwrap_err().kind(), LlmErrorKind::Disconnected);
     assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn what_warming_has_opened_may_have_been_given_up_too() {
+    let whole = json(200, r#"{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}"#);
+    let server = Server::new([json(200, "{}"), vec![Step::Close], whole]).await;
+    let mut config = server.config(ProviderKind::OpenAi);
+    config.n_clients = 1;
+    let model = config.build(Arc::new(SystemClock)).unwrap();
+    model.warm().await.unwrap();
+    assert_eq!(model.chat(&request()).await.unwrap().report.n_attempts, 2);
 }

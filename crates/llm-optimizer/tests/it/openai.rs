@@ -206,6 +206,22 @@ async fn the_arguments_of_a_tool_are_streamed_and_words_beside_them_are_not() {
 }
 
 #[tokio::test]
+async fn words_are_the_reply_of_a_model_that_does_not_call_the_tool() {
+    for is_streamed in [true, false] {
+        let streamed = stream(openai_events(&["{\"z\":", "1}"]).as_bytes(), 64, end());
+        let whole = WHOLE.replace("It is a sugar.", "{\\\"z\\\":1}");
+        let server = Server::streaming_if_asked(streamed, json(200, &whole)).await;
+        let mut config = server.config(ProviderKind::OpenAi);
+        config.schema_support = SchemaSupport::Tool;
+        let (readers, pieces) = Keeping::starting(usize::MAX);
+        let mut request = schema_request();
+        (request.readers, request.stream) = (Some(readers), is_streamed);
+        let reply = config.build(Arc::new(SystemClock)).unwrap().chat(&request).await.unwrap();
+        assert_eq!((&*reply.text, pieces.lock().unwrap()[0].concat().as_str()), ("{\"z\":1}", "{\"z\":1}"));
+    }
+}
+
+#[tokio::test]
 async fn the_name_of_the_limit_and_the_temperature_are_found_out() {
     let message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.";
     let limit = json!({"error": {"message": message, "param": null}}).to_string();
