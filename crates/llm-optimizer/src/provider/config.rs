@@ -13,6 +13,8 @@ use super::connect::Clients;
 use super::dialect::Dialect;
 use crate::{ChatModel, LlmError, LlmErrorKind};
 
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// Which protocol a provider speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -114,7 +116,7 @@ pub struct ProviderConfig {
     pub keep_alive: Duration,
     /// A PEM file with authorities to be trusted as well as the system's. Default: none.
     pub ca_file: Option<PathBuf>,
-    /// The longest a call may take, whatever its deadline. Default: 10 s.
+    /// The longest a call may take, whatever its deadline; a day at the most. Default: 10 s.
     pub call_timeout: Duration,
 }
 
@@ -181,7 +183,10 @@ impl ProviderConfig {
                 "token_limit_field is max_completion_tokens, which Anthropic does not have, drop it",
             ),
             (!self.connect_timeout.is_zero(), "connect_timeout is 0, write a time such as 2 s"),
-            (!self.call_timeout.is_zero(), "call_timeout is 0, write a time such as 10 s"),
+            (
+                !self.call_timeout.is_zero() && self.call_timeout <= DAY,
+                "call_timeout is not above 0 and up to a day, write a time such as 10 s",
+            ),
             ((1..=100_000).contains(&self.max_connections), "max_connections is not between 1 and 100000"),
             ((1..=64).contains(&self.n_clients), "n_clients is not between 1 and 64"),
         ];

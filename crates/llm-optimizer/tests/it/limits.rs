@@ -191,6 +191,7 @@ fn what_cannot_be_used_is_refused_in_words_without_secrets() {
         (|config| config.headers = vec![("a b".to_owned(), Secret::new("h"))], "no name of a header"),
         (|config| config.ca_file = Some("ca.pem".into()), "ca_file is for TLS"),
         (|config| config.api_version = "1".to_owned(), "api_version is for Azure and Anthropic"),
+        (|config| config.call_timeout = Duration::MAX, "call_timeout is not above 0 and up to a day"),
         (|config| config.n_clients = 0, "n_clients is not between"),
         (|config| config.max_connections = 0, "max_connections is not between"),
         (
