@@ -143,9 +143,9 @@ mod tests {
     #[test]
     fn all_line_ends_count_and_a_mark_at_the_start_does_not() {
         check(
-            "\u{feff}data: a\r\n\r\ndata: b\r\rdata: c\n\n\ndata: \u{feff}d\n\n",
+            "\u{feff}data: a\r\ndata: z\r\n\r\ndata: b\r\rdata: c\n\n\ndata: \u{feff}d\n\n",
             expect![[r#"
-                "" "a"
+                "" "a\nz"
                 "" "b"
                 "" "c"
                 "" "\u{feff}d"

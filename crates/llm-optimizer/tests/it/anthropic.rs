@@ -102,6 +102,9 @@ async fn events_that_are_missing_doubled_or_out_of_order_are_no_reply() {
         let expected = if missing == 7 { LlmErrorKind::Disconnected } else { LlmErrorKind::InvalidReply };
         assert_eq!(kind, expected, "without event {missing}");
     }
+    let mut swapped = events.clone();
+    swapped.swap(5, 6);
+    assert_eq!(reply(swapped).await.unwrap_err().kind(), LlmErrorKind::InvalidReply);
     for doubled in [0, 1, 5] {
         let mut events = events.clone();
         events.insert(doubled, events[doubled]);
