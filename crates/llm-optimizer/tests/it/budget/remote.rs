@@ -188,3 +188,22 @@ async fn who_does_not_wait_for_the_answer_has_nothing_put_aside() {
         0
     );
 }
+
+#[tokio::test]
+async fn what_is_told_twice_counts_once() {
+    let server = Server::start();
+    let ledger = connect(config(&server.url())).await;
+    let (first, second) =
+        (ledger.reserve(MicroDollars(100)).await.unwrap(), ledger.reserve(MicroDollars(20)).await.unwrap());
+    let (key, script) = ("hp:budget:llm", include_str!("../../../src/budget/remote/settle.lua"));
+    let made = server.run(&["hgetall", key]);
+    let lines: Vec<&str> = made.lines().collect();
+    let token = lines.chunks(2).find(|pair| pair[1].ends_with(":100")).unwrap()[0].strip_prefix('r').unwrap();
+    // As a replica does that has not heard the first answer.
+    assert_eq!(["1", "0"], [0, 1].map(|_| server.run(&["eval", script, "1", key, token, "7"])));
+    assert_eq!(gone(&ledger).await, (7, 20));
+    first.settle(MicroDollars(7));
+    second.settle(MicroDollars(3));
+    ledger.flush().await.unwrap();
+    assert_eq!(gone(&ledger).await, (10, 0));
+}
