@@ -21,6 +21,7 @@
 //! # Features
 //!
 //! - `disk`: a cache on disk, so that answers survive a restart. Brings RocksDB, which takes long to compile.
+//! - `llm`: a language model is asked where the embedded classifier is not sure.
 //! - `remote`: a cache on Redis or Valkey, so that replicas share answers.
 //!
 //! # Errors
@@ -32,6 +33,8 @@ mod types;
 
 mod classifier;
 mod embedded;
+#[cfg(feature = "llm")]
+mod llm;
 mod system;
 
 pub mod config;
@@ -43,15 +46,19 @@ mod error;
 mod lexicon;
 mod text;
 
-pub use classifier::{Classifier, Context, Request, Verdict};
+pub use classifier::{Classifier, Context, EarlyAnswer, Request, Verdict};
 pub use config::Config;
 pub use embedded::{EmbeddedClassifier, EmbeddedOptions, TrainOptions, TrainReport, Trained, train};
 pub use error::{Error, ErrorKind, Result, nearest};
+#[cfg(feature = "llm")]
+pub use llm::{Cascade, CategoryCounts, LlmClassifier, LlmOptions, LlmStats, PromptPreview, Thresholds};
 pub use system::{
     Answer, AnswerCodec, CachedAnswer, ClassificationSystem, MissingCache, SystemBuilder, embedded_classifier,
 };
+#[cfg(feature = "llm")]
+pub use system::{Estimate, LlmPath, ModelStats, ledger};
 pub use taxonomy::{Category, CategoryId, CueGroup, Hybrid, Taxonomy};
 pub use types::{
-    Alternative, BiomedicalSignals, Classification, DegradedReason, Metadata, Optimization, Optimizations,
-    RequestId, Source, TemporalSignals, Uncertainty,
+    Alternative, BiomedicalSignals, Classification, DegradedReason, LlmUse, Metadata, Optimization,
+    Optimizations, RequestId, Source, TemporalSignals, Uncertainty,
 };

@@ -1,10 +1,15 @@
 //! The parts of the configuration that say what is kept where, and what the caches are filled with.
 
 use std::env;
+#[cfg(any(feature = "llm", feature = "remote"))]
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hp_base::Secret;
+
+#[cfg(any(feature = "llm", feature = "remote"))]
+use crate::error::{Error, Result};
 
 /// The L1 cache, in the memory of the process.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,12 +86,15 @@ impl L2Config {
     /// `$XDG_CACHE_HOME` if that is absolute, and `~/.cache` otherwise; `None` where there is neither.
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
-        let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        self.path.clone().or_else(|| {
-            let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
-            Some(caches?.join("hp-classify").join("l2"))
-        })
+        self.path.clone().or_else(|| in_cache_folder("l2"))
     }
+}
+
+/// A place of ours in the user's cache folder.
+pub(super) fn in_cache_folder(name: &str) -> Option<PathBuf> {
+    let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")));
+    Some(caches?.join("hp-classify").join(name))
 }
 
 impl L3Config {
@@ -95,6 +103,21 @@ impl L3Config {
     pub fn is_asked_for(&self) -> bool {
         self.enabled && !self.url.is_empty()
     }
+
+    /// The password, from its file if there is one.
+    #[cfg(feature = "remote")]
+    pub(crate) fn password(&self) -> Result<Secret> {
+        secret("the password of Redis", self.password_file.as_deref(), &self.password)
+    }
+}
+
+/// A secret that stands in a file, without the line's end, or else is given.
+#[cfg(any(feature = "llm", feature = "remote"))]
+pub(crate) fn secret(what: &str, file: Option<&Path>, given: &Secret) -> Result<Secret> {
+    let Some(path) = file else { return Ok(given.clone()) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::io(&format!("read {what} from"), path, error))?;
+    Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
 }
 
 impl Default for L1Config {

@@ -2,6 +2,7 @@
 
 mod caches;
 mod layers;
+mod llm;
 mod parameters;
 mod redacted;
 mod schema;
@@ -10,8 +11,11 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "llm")]
+pub(crate) use caches::secret;
 pub use caches::{L1Config, L2Config, L3Config, WarmingConfig};
 pub use layers::{Layers, Origin, Resolved};
+pub use llm::{BudgetConfig, EarlyAcceptance, EndpointConfig, LlmConfig, Mode, Provider, ReplyForm};
 pub use schema::schema;
 pub use value::Value;
 
@@ -25,6 +29,8 @@ use crate::embedded::EmbeddedOptions;
 pub struct Config {
     /// A response within this time meets its target. Default: 1.5 s.
     pub target_response_time: Duration,
+    /// No response takes longer; what is not known by then is answered by the embedded classifier. Default: 2 s.
+    pub max_response_time: Duration,
     /// A longer query is refused, in characters. Default: 8,192.
     pub max_query_chars: usize,
     /// Keeps the cache entries of one tenant apart from those of another. Default: `default`.
@@ -45,6 +51,8 @@ pub struct Config {
     pub write_queue: usize,
     /// What the caches are filled with before anybody asks. Default: the questions asked most, with 3 variations each.
     pub warming: WarmingConfig,
+    /// Which language model is asked, when and how. Default: none.
+    pub llm: LlmConfig,
     /// How the embedded classifier answers. Default: as [`EmbeddedOptions`].
     pub embedded: EmbeddedOptions,
 }
@@ -53,6 +61,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             target_response_time: Duration::from_millis(1500),
+            max_response_time: Duration::from_secs(2),
             max_query_chars: 8192,
             tenant: "default".to_owned(),
             taxonomy: None,
@@ -63,6 +72,7 @@ impl Default for Config {
             stale_while_revalidate: Duration::ZERO,
             write_queue: 4096,
             warming: WarmingConfig::default(),
+            llm: LlmConfig::default(),
             embedded: EmbeddedOptions::default(),
         }
     }

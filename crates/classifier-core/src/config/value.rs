@@ -68,6 +68,10 @@ pub(super) enum Kind {
     Secret,
     /// Texts, none of which is blank.
     List,
+    /// One of these names.
+    Choice(&'static [&'static str]),
+    /// Texts of the form NAME=NUMBER, the number in [0, 1].
+    Thresholds,
 }
 
 impl Kind {
@@ -92,6 +96,12 @@ impl Kind {
             (Self::List, Value::List(given)) if given.iter().all(|text| !text.trim().is_empty()) => {
                 Ok(Value::List(given))
             }
+            (Self::Choice(names), Value::Text(given)) if names.contains(&given.as_str()) => {
+                Ok(Value::Text(given))
+            }
+            (Self::Thresholds, Value::List(given)) if given.iter().all(|text| threshold(text).is_some()) => {
+                Ok(Value::List(given))
+            }
             (_, given) => Err(format!("{given} is not {}", self.expected())),
         }
     }
@@ -100,6 +110,7 @@ impl Kind {
     pub(super) fn read(self, text: &str) -> Result<Value, String> {
         let value = match self {
             Self::Text { .. } | Self::Secret => Some(Value::Text(text.to_owned())),
+            Self::Choice(_) => Some(Value::Text(text.trim().to_ascii_lowercase())),
             Self::Integer { .. } => text.trim().parse().ok().map(Value::Integer),
             Self::Number { .. } => {
                 text.trim().parse().ok().filter(|n: &f64| n.is_finite()).map(Value::Number)
@@ -109,7 +120,7 @@ impl Kind {
                 "false" | "0" | "no" | "off" => Some(Value::Boolean(false)),
                 _ => None,
             },
-            Self::List => list(text).map(Value::List),
+            Self::List | Self::Thresholds => list(text).map(Value::List),
         };
         let value = value.ok_or_else(|| format!("{text:?} is not {}", self.expected()))?;
         self.check(value)
@@ -123,6 +134,8 @@ impl Kind {
             Self::Text { may_be_empty: true } | Self::Secret => "a text".to_owned(),
             Self::Text { may_be_empty: false } => "a text that is not empty".to_owned(),
             Self::List => "a list of texts, none of them empty".to_owned(),
+            Self::Choice(names) => format!("one of {}", names.join(", ")),
+            Self::Thresholds => "a list of CATEGORY=THRESHOLD, each threshold from 0 to 1".to_owned(),
         }
     }
 
@@ -135,9 +148,20 @@ impl Kind {
             Self::Text { may_be_empty: true } => json!({"type": "string"}),
             Self::Text { may_be_empty: false } => json!({"type": "string", "pattern": "\\S"}),
             Self::Secret => json!({"type": "string", "writeOnly": true}),
+            Self::Choice(names) => json!({"type": "string", "enum": names}),
+            Self::Thresholds => {
+                json!({"type": "array", "items": {"type": "string", "pattern": "^[^=]+=[0-9.]+$"}})
+            }
             Self::List => json!({"type": "array", "items": {"type": "string", "pattern": "\\S"}}),
         }
     }
+}
+
+/// A name and the number behind it.
+pub(super) fn threshold(text: &str) -> Option<(String, f64)> {
+    let (name, number) = text.split_once('=')?;
+    let number = number.trim().parse().ok().filter(|number| (0.0..=1.0).contains(number))?;
+    Some((name.trim().to_owned(), number)).filter(|(name, _)| !name.is_empty())
 }
 
 /// A JSON array of texts, or texts between semicolons, where a last semicolon may close the list.
@@ -183,6 +207,24 @@ mod tests {
         check(Kind::List, "[]", expect!["[]"]);
         check(Kind::List, "[1]", expect![[r#""[1]" is not a list of texts, none of them empty"#]]);
         check(Kind::List, "a;;b", expect![[r#"["a", "", "b"] is not a list of texts, none of them empty"#]]);
+    }
+
+    #[test]
+    fn names_are_chosen_from_a_list() {
+        let kind = Kind::Choice(&["off", "cut"]);
+        check(kind, " CUT", expect![[r#""cut""#]]);
+        check(kind, "cute", expect![[r#""cute" is not one of off, cut"#]]);
+    }
+
+    #[test]
+    fn thresholds_are_names_with_numbers() {
+        check(Kind::Thresholds, "A=0.5; B = 1", expect![[r#"["A=0.5", "B = 1"]"#]]);
+        for wrong in ["A", "A=", "=0.5", "A=1.5", "A=NaN"] {
+            assert!(
+                Kind::Thresholds.read(wrong).unwrap_err().ends_with("each threshold from 0 to 1"),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

@@ -8,9 +8,11 @@ use cache_tiers::{CacheTier, KeySpace, Retention, TieredCache};
 use hp_base::{Clock, SystemClock};
 
 use super::asked::{self, MostAsked};
+use super::background::Background;
 use super::caches::{self, Caches};
 use super::engine::{Asked, Engine};
 use super::ids::RequestIds;
+use super::llm::LlmPart;
 use super::{CachedAnswer, ClassificationSystem};
 use crate::classifier::Classifier;
 use crate::config::Config;
@@ -94,15 +96,19 @@ impl<'a> SystemBuilder<'a> {
     pub fn build(self) -> Result<ClassificationSystem> {
         let Self { config, classifier, fallback, cache, tier, clock } = self;
         // First, so that the disk is opened while the model is read.
-        let caches = match (cache, tier) {
+        let mut caches = match (cache, tier) {
             (Some(cache), _) => Caches::given(cache, config)?,
             (None, Some(tier)) => caches::around(tier, config, &clock)?,
             (None, None) => caches::configured(config, &clock)?,
         };
-        let classifier = match classifier {
-            Some(classifier) => classifier,
-            None => Arc::new(embedded_classifier(config)?.with_clock(clock.clone())),
+        let parts = match classifier {
+            Some(classifier) => Parts { classifier, fallback, llm: LlmPart::default() },
+            None => {
+                let embedded = Arc::new(embedded_classifier(config)?.with_clock(clock.clone()));
+                deciding(config, embedded, &clock, &mut caches.background)?
+            }
         };
+        let Parts { classifier, fallback, llm } = parts;
         let keys = KeySpace::builder(KEY_CONTEXT)
             .part("tenant", config.tenant.as_bytes())
             .part("taxonomy", classifier.taxonomy().revision().as_bytes())
@@ -131,6 +137,7 @@ impl<'a> SystemBuilder<'a> {
             engine: Arc::new(engine),
             background: caches.background.map_or_else(OnceLock::new, OnceLock::from),
             lower: caches.lower,
+            llm,
             missing: caches.missing,
             tasks: Mutex::default(),
             warming: config.warming.clone(),
@@ -140,6 +147,31 @@ impl<'a> SystemBuilder<'a> {
         system.keep_asked_in_background();
         Ok(system)
     }
+}
+
+/// Who decides, who stands by, and the way to a language model.
+struct Parts {
+    classifier: Arc<dyn Classifier>,
+    fallback: Option<Arc<dyn Classifier>>,
+    llm: LlmPart,
+}
+
+/// The classifier of a configuration.
+fn deciding(
+    config: &Config,
+    embedded: Arc<EmbeddedClassifier>,
+    clock: &Arc<dyn Clock>,
+    background: &mut Option<Background>,
+) -> Result<Parts> {
+    if !config.llm.is_asked_for() {
+        return Ok(Parts { classifier: embedded, fallback: None, llm: LlmPart::default() });
+    }
+    if background.is_none() {
+        *background = Some(Background::start()?);
+    }
+    let _entered = background.as_ref().map(Background::enter);
+    let (classifier, llm) = super::llm::build(config, embedded.clone(), clock)?;
+    Ok(Parts { classifier, fallback: Some(embedded), llm })
 }
 
 /// For how long an answer is kept where.

@@ -220,14 +220,7 @@ mod remote {
 
     fn translated(config: &Config) -> Result<RemoteConfig> {
         let l3 = &config.l3;
-        let password = match &l3.password_file {
-            None => l3.password.clone(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| Error::io("read the password of Redis from", path, error))?;
-                Secret::new(text.trim_end_matches(['\n', '\r']))
-            }
-        };
+        let password = l3.password()?;
         Ok(RemoteConfig {
             url: l3.url.clone(),
             username: l3.username.clone(),

@@ -9,6 +9,7 @@ mod caches;
 mod codec;
 mod engine;
 mod ids;
+mod llm;
 mod lower;
 mod warming;
 
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 use self::background::Background;
 use self::engine::{Engine, Given};
 use self::ids::RequestIds;
+use self::llm::LlmPart;
 use self::lower::LowerTiers;
 use crate::classifier::Request;
 use crate::config::{Config, WarmingConfig};
@@ -34,6 +36,8 @@ use crate::types::{Classification, LlmUse, Metadata, Optimization, Optimizations
 pub use builder::{SystemBuilder, embedded_classifier};
 pub use caches::MissingCache;
 pub use codec::AnswerCodec;
+#[cfg(feature = "llm")]
+pub use llm::{Estimate, LlmPath, ModelStats, ledger};
 
 /// What the caches hold.
 pub type CachedAnswer = Arc<Classification>;
@@ -67,6 +71,7 @@ pub struct ClassificationSystem {
     engine: Arc<Engine>,
     background: OnceLock<Background>,
     lower: LowerTiers,
+    llm: LlmPart,
     missing: Vec<MissingCache>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     warming: WarmingConfig,
@@ -196,6 +201,13 @@ impl ClassificationSystem {
         self.engine.cache.stats()
     }
 
+    /// The way to a language model, if the configuration has one.
+    #[cfg(feature = "llm")]
+    #[must_use]
+    pub fn llm(&self) -> Option<&LlmPath> {
+        self.llm.path()
+    }
+
     /// The caches that the configuration asks for and that there are not, with the reasons.
     #[must_use]
     pub fn missing_caches(&self) -> &[MissingCache] {
@@ -231,6 +243,7 @@ impl ClassificationSystem {
         }
         let closed = async {
             self.engine.keep_asked().await;
+            self.llm.close().await;
             let all_written = self.engine.cache.close().await;
             self.lower.close().await;
             all_written

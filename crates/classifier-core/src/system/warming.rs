@@ -40,6 +40,7 @@ impl ClassificationSystem {
     /// For programs that stay: fills the caches in the background with `cache_warm_queries` and with what was asked most
     /// in the run before, if `enable_cache_warming` says so. Answers need not wait for any of it.
     pub async fn start(&self) {
+        self.warm_llm();
         let knows_something = !self.warming.queries.is_empty() || self.engine.asked.is_some();
         if !self.warming.enabled || !knows_something {
             return;
@@ -75,6 +76,14 @@ impl ClassificationSystem {
     pub async fn most_asked(&self) -> Vec<(String, u64)> {
         self.within(self.engine.take_over_asked()).await;
         self.engine.most_asked()
+    }
+
+    /// Opens connections to the language model in the background.
+    fn warm_llm(&self) {
+        if let (Some(warming), Ok(background)) = (self.llm.warming(), self.own_background()) {
+            let task = background.handle().spawn(warming);
+            self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        }
     }
 
     /// Writes down from time to time what is asked most.

@@ -4,4 +4,4 @@ mod pattern;
 mod prepare;
 
 pub(crate) use pattern::{PatternSet, PatternSetBuilder, Scan};
-pub(crate) use prepare::{Prepared, RECENT_YEAR};
+pub(crate) use prepare::{Prepared, RECENT_YEAR, is_invisible};

@@ -336,7 +336,7 @@ fn joins_digits(question: &str, at: usize, after: usize) -> bool {
 }
 
 /// Soft hyphen, zero-width signs, controls of the writing direction.
-fn is_invisible(c: char) -> bool {
+pub(crate) fn is_invisible(c: char) -> bool {
     matches!(u32::from(c), 0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff)
 }
 

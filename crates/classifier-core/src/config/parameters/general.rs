@@ -15,6 +15,14 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         set: |config, value| config.target_response_time = Duration::from_secs_f64(number(&value) / 1e3),
     },
     Parameter {
+        name: "max_response_time_ms",
+        kind: Kind::Number { min: 10.0, max: 600_000.0 },
+        about: "No response takes more milliseconds than this: what a slower classifier has not said by then is answered \
+                by the embedded one and marked as degraded. 2000 is what the system promises.",
+        get: |config| Value::Number(config.max_response_time.as_nanos() as f64 / 1e6),
+        set: |config, value| config.max_response_time = Duration::from_secs_f64(number(&value) / 1e3),
+    },
+    Parameter {
         name: "max_query_chars",
         kind: Kind::Integer { min: 1, max: 1_000_000 },
         about: "A query of more characters, context included, is refused. 8192 is a long pasted abstract, and is \

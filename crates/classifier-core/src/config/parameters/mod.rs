@@ -2,7 +2,9 @@
 
 mod caches;
 mod embedded;
+mod endpoints;
 mod general;
+mod llm;
 mod memory;
 mod warming;
 
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use super::Config;
-use super::value::{Kind, Value};
+use super::value::{self, Kind, Value};
 
 /// One parameter.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) static PARAMETERS: LazyLock<Vec<&'static Parameter>> = LazyLock::new(
         caches::PARAMETERS,
         warming::PARAMETERS,
         embedded::PARAMETERS,
+        llm::PARAMETERS,
+        endpoints::PARAMETERS,
     ];
     tables.into_iter().flatten().collect()
 });
@@ -81,6 +85,22 @@ fn list(value: Value) -> Vec<String> {
         Value::List(values) => values,
         _ => Vec::new(),
     }
+}
+
+/// What a name stands for; a choice is among the names of its table.
+fn choice<T: Copy + Default>(table: &[(&str, T)], value: &Value) -> T {
+    let Value::Text(name) = value else { return T::default() };
+    table.iter().find(|(known, _)| known == name).map_or_else(T::default, |(_, meant)| *meant)
+}
+
+/// The name of what was chosen.
+fn chosen<T: PartialEq>(table: &[(&str, T)], meant: T) -> Value {
+    let name = table.iter().find(|(_, known)| *known == meant).map_or("", |(name, _)| name);
+    Value::Text(name.to_owned())
+}
+
+fn thresholds(value: Value) -> Vec<(String, f64)> {
+    list(value).iter().filter_map(|text| value::threshold(text)).collect()
 }
 
 fn path(value: Value) -> Option<PathBuf> {
