@@ -150,6 +150,8 @@ pub struct LlmUse {
     pub compact: bool,
     /// Requests sent for the reply, those in vain included.
     pub n_calls: u32,
+    /// By what means the reply was held to its form: `json_schema`, `tool`, `json_object` or `prompt`.
+    pub reply_form: Option<&'static str>,
     /// Whether a second request was sent because the first was late.
     pub hedged: bool,
     /// Whether the model asked first could not answer.

@@ -59,6 +59,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: CacheAction,
     },
+    /// Asks the language model one question, to see whether it can be used.
+    Llm {
+        #[command(subcommand)]
+        action: LlmAction,
+    },
+    /// Shows what a language model would be sent.
+    Prompt {
+        #[command(subcommand)]
+        action: PromptAction,
+    },
+    /// Shows what was spent on language models, and what is left.
+    Budget,
     /// Shows, checks or describes the configuration.
     Config {
         #[command(subcommand)]
@@ -132,6 +144,28 @@ pub(crate) struct WarmArgs {
     /// Questions a second at the most; the same as --set warm_per_second=N.
     #[arg(long, value_name = "N")]
     pub(crate) per_second: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LlmAction {
+    /// Makes one real call, and says what works, how long it took, what it cost, and how replies are held to their form.
+    Check {
+        /// The question to ask.
+        #[arg(default_value = "How does leptin regulate appetite?")]
+        query: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PromptAction {
+    /// Prints what would be sent for a question, with its tokens and what it would cost. Nothing is sent.
+    Show {
+        /// The question.
+        query: String,
+        /// What went before (previous_query, topic); may be repeated.
+        #[arg(long, value_name = "KEY=VALUE", value_parser = name_and_value)]
+        context: Vec<(String, String)>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -25,6 +25,12 @@ pub(crate) fn confidence_style(confidence: f64) -> Style {
     if confidence >= 0.8 { GOOD } else { FAIR }
 }
 
+/// A time, in microseconds, or from ten thousand of them on in milliseconds.
+pub(crate) fn time(time: std::time::Duration) -> String {
+    let micros = time.as_secs_f64() * 1e6;
+    if micros < 1e4 { format!("{micros:.0} µs") } else { format!("{:.0} ms", micros / 1e3) }
+}
+
 /// Writes an error to standard error.
 pub(crate) fn report(error: &anyhow::Error) {
     // OK to ignore: nowhere is left to say so.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hp_base::Deadline;
 
-use crate::{MicroDollars, ReplyReaders};
+use crate::{MicroDollars, ReplyReaders, SchemaSupport};
 
 /// What is asked of a model.
 #[derive(Debug, Clone)]
@@ -168,6 +168,8 @@ pub struct CallReport {
     pub is_fallback: bool,
     /// From the request to the first piece of text.
     pub time_to_first_token: Duration,
+    /// By what means the reply was held to its schema, if it was; never [`SchemaSupport::Auto`].
+    pub schema_support: Option<SchemaSupport>,
     /// What it costs, if anybody reckons. Requests in vain are not in it.
     pub cost: Option<MicroDollars>,
 }

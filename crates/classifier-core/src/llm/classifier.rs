@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use hp_base::Clock;
 use llm_optimizer::{
     ChatModel, ChatReply, ChatRequest, Finish, LlmError, LlmErrorKind, Message, ReplyFormat, ReplySchema,
-    Role, TokenCounter, Usage,
+    Role, SchemaSupport, TokenCounter, Usage,
 };
 
 use super::early::EarlyReaders;
@@ -338,6 +338,7 @@ impl LlmClassifier {
             prompt: prompt.revision.to_string(),
             compact: prompt.revision == self.prompts.compact.revision,
             n_calls: report.map_or(1, |report| report.n_attempts),
+            reply_form: report.and_then(|report| report.schema_support).and_then(reply_form),
             hedged: report.is_some_and(|report| report.is_hedged),
             fallback: report.is_some_and(|report| report.is_fallback),
             repaired: false,
@@ -383,6 +384,17 @@ impl Classifier for LlmClassifier {
         hasher.finalize_xof().fill(&mut revision);
         revision
     }
+}
+
+/// What a means of holding a reply to its form is called in the configuration.
+const fn reply_form(support: SchemaSupport) -> Option<&'static str> {
+    Some(match support {
+        SchemaSupport::JsonSchema => "json_schema",
+        SchemaSupport::Tool => "tool",
+        SchemaSupport::JsonObject => "json_object",
+        SchemaSupport::PromptOnly => "prompt",
+        _ => return None,
+    })
 }
 
 /// An attempt without an answer.

@@ -208,6 +208,12 @@ impl ClassificationSystem {
         self.llm.path()
     }
 
+    /// Waits for a future that needs the timers and connections of the system, which the caller's runtime may not have.
+    #[cfg(feature = "llm")]
+    pub async fn inside<T>(&self, future: impl Future<Output = T> + Send) -> T {
+        self.within(future).await
+    }
+
     /// The caches that the configuration asks for and that there are not, with the reasons.
     #[must_use]
     pub fn missing_caches(&self) -> &[MissingCache] {

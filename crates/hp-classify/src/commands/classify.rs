@@ -153,12 +153,22 @@ impl Asker<'_> {
             writeln!(out, "  {DIM}careful{DIM:#}    {}", names.join(", "))?;
         }
         let source = serde_json::to_string(&metadata.source)?;
+        let model = metadata.llm.as_ref().map(|llm| format!(" ({})", printable(&llm.model)));
         writeln!(
             out,
-            "  {DIM}answered{DIM:#}   in {:.0} µs by {}",
-            metadata.response_time.as_secs_f64() * 1e6,
-            source.trim_matches('"')
+            "  {DIM}answered{DIM:#}   in {} by {}{}",
+            terminal::time(metadata.response_time),
+            source.trim_matches('"'),
+            model.unwrap_or_default()
         )?;
+        if let Some(reason) = metadata.degraded_reason {
+            let reason = serde_json::to_string(&reason)?;
+            writeln!(
+                out,
+                "  {DIM}degraded{DIM:#}   {}; the embedded classifier answers in its place",
+                reason.trim_matches('"').replace('_', " ")
+            )?;
+        }
         Ok(())
     }
 }
@@ -177,7 +187,7 @@ fn is_refusal(error: &anyhow::Error) -> bool {
 }
 
 /// A stranger's text without the control characters that could speak to the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -4,6 +4,11 @@ mod cache;
 mod classify;
 mod config;
 mod eval;
+#[cfg(feature = "llm")]
+mod llm;
+#[cfg(not(feature = "llm"))]
+#[path = "no_llm.rs"]
+mod llm;
 mod train;
 mod warm;
 
@@ -39,6 +44,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             warm::run(&args, &resolve_with(&global, warm::flags(&args))?.config, global.json)
         }
         Command::Cache { action } => cache::run(&action, &resolve(&global)?.config, global.json),
+        Command::Llm { action } => llm::check(&action, &resolve(&global)?.config, global.json),
+        Command::Prompt { action } => llm::prompt(&action, &resolve(&global)?.config, global.json),
+        Command::Budget => llm::budget(&resolve(&global)?.config, global.json),
         Command::Config { action } => config::run(&action, &layers(&global)?, global.json),
         Command::Completions { shell } => {
             let mut script = Vec::new();

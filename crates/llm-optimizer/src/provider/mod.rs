@@ -30,7 +30,9 @@ use tokio::time::timeout_at;
 
 pub use config::{ProviderConfig, ProviderKind, SchemaSupport, TokenLimitField};
 
-use crate::{CallReport, ChatModel, ChatReply, ChatRequest, Finish, LlmError, LlmErrorKind, ReplySchema};
+use crate::{
+    CallReport, ChatModel, ChatReply, ChatRequest, Finish, LlmError, LlmErrorKind, ReplyFormat, ReplySchema,
+};
 use connect::Clients;
 use dialect::{Dialect, Terms};
 use http::Form;
@@ -189,6 +191,7 @@ impl HttpModel {
             model: Arc::clone(&self.model),
             n_attempts,
             time_to_first_token,
+            schema_support: matches!(request.format, ReplyFormat::Schema(_)).then_some(terms.schema),
             ..CallReport::default()
         };
         Ok(ChatReply { text, finish: end.finish, usage: end.usage, report })

@@ -11,6 +11,8 @@ use llm_optimizer::{
 };
 use serde::Serialize;
 
+use crate::classifier::{Classifier as _, Request, Verdict};
+use crate::error::Result;
 use crate::llm::{Cascade, LlmStats};
 
 /// The way to a language model, with everything on it.
@@ -108,6 +110,15 @@ impl LlmPath {
     /// `BudgetUnknown` when nobody can say.
     pub async fn budget(&self) -> std::result::Result<BudgetState, LlmError> {
         self.ledger.state().await
+    }
+
+    /// Asks the model one question, whatever the embedded classifier thinks of it, and waits for as long as a call may
+    /// take; no cache is asked, and none is told.
+    ///
+    /// # Errors
+    /// [`Llm`](crate::ErrorKind::Llm) with what the model has failed with.
+    pub async fn ask(&self, request: &Request<'_>) -> Result<Verdict> {
+        self.cascade.llm().classify(request).await
     }
 
     /// Does ahead what the first question would otherwise wait for.
