@@ -1,0 +1,11 @@
+//! The simulator as its clients see it: over real sockets, fault by fault.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in tests a panic is how a failure is reported"
+)]
+
+mod client;
+mod openai;
