@@ -35,10 +35,11 @@ impl Question {
     }
 }
 
-/// The tokens of a prompt.
+/// The tokens of a prompt, part by part.
 #[derive(Debug)]
 pub(crate) struct Prompt {
-    pub(crate) usage: Usage,
+    texts: Vec<Arc<[u32]>>,
+    counts: Vec<u32>,
 }
 
 /// What is asked.
@@ -46,28 +47,37 @@ pub(crate) fn question(state: &State, call: &Call) -> Question {
     Question { asked: prompt::find(&call.asked, &state.brain), offered: schema::offered(call.form.schema()) }
 }
 
-/// Counts the tokens of a prompt, and finds what of it the provider knows.
-pub(crate) fn prompt(state: &State, provider: Provider, call: &Call) -> Prompt {
-    let texts: Vec<Arc<[u32]>> = call.prompt.iter().map(|part| state.tokens.of(&part.text)).collect();
-    let counts = call.prompt.iter().zip(&texts).map(|(part, text)| part.overhead + tokens::count(text));
-    let mut usage = Usage { prompt: counts.clone().sum(), ..Usage::default() };
-    if provider != Provider::Anthropic {
-        usage.cached = state.tokens.known_prefix(&texts);
-        return Prompt { usage };
+impl Prompt {
+    pub(crate) fn new(state: &State, call: &Call) -> Self {
+        let texts: Vec<Arc<[u32]>> = call.prompt.iter().map(|part| state.tokens.of(&part.text)).collect();
+        let counts = call.prompt.iter().zip(&texts).map(|(part, text)| part.overhead + tokens::count(text));
+        Self { counts: counts.collect(), texts }
     }
-    let mut n_so_far = 0;
-    let mut n_marked = 0;
-    for (index, (part, n_tokens)) in call.prompt.iter().zip(counts).enumerate() {
-        n_so_far += n_tokens;
-        if part.is_marked && n_so_far >= MIN_CACHED_TOKENS {
-            n_marked = n_so_far;
-            if state.tokens.knows_marked(&texts[..=index]) {
-                usage.cached = n_so_far;
+
+    pub(crate) fn n_tokens(&self) -> u32 {
+        self.counts.iter().sum()
+    }
+
+    /// What of it the provider knows; from now on it knows all that it keeps.
+    pub(crate) fn usage(&self, state: &State, provider: Provider, call: &Call) -> Usage {
+        let mut usage = Usage { prompt: self.n_tokens(), ..Usage::default() };
+        if provider != Provider::Anthropic {
+            usage.cached = state.tokens.known_prefix(&self.texts);
+            return usage;
+        }
+        let (mut n_so_far, mut n_marked) = (0, 0);
+        for (index, (part, n_tokens)) in call.prompt.iter().zip(&self.counts).enumerate() {
+            n_so_far += n_tokens;
+            if part.is_marked && n_so_far >= MIN_CACHED_TOKENS {
+                n_marked = n_so_far;
+                if state.tokens.knows_marked(&self.texts[..=index]) {
+                    usage.cached = n_so_far;
+                }
             }
         }
+        usage.written = n_marked - usage.cached;
+        usage
     }
-    usage.written = n_marked - usage.cached;
-    Prompt { usage }
 }
 
 /// What the model says, and the categories it means.
@@ -76,7 +86,7 @@ pub(crate) fn reply(
     settings: &Settings,
     call: &Call,
     question: &Question,
-    prompt: Prompt,
+    prompt: Usage,
     entry: &LogEntry,
 ) -> (Reply, Vec<String>) {
     let answer = |item: &Item| Answered {
@@ -105,7 +115,7 @@ pub(crate) fn reply(
         seq: entry.seq,
         pieces,
         is_cut,
-        usage: Usage { completion, ..prompt.usage },
+        usage: Usage { completion, ..prompt },
         hides_usage: entry.fault == Some(Fault::UsageMissing),
     };
     (reply, categories)

@@ -26,6 +26,8 @@ pub(crate) struct State {
     /// Whether the port of the providers is to be closed, and whether it is.
     pub(crate) closing: watch::Sender<bool>,
     pub(crate) closed: watch::Sender<bool>,
+    /// How often it was closed; connections end when this goes on.
+    pub(crate) n_closings: watch::Sender<u64>,
     settings: RwLock<Arc<Settings>>,
     /// What happens to the next requests, ahead of chance.
     script: Mutex<VecDeque<Option<Fault>>>,
@@ -90,6 +92,7 @@ impl State {
             journal: Arc::new(Journal::new(config.log_capacity)),
             closing: watch::Sender::new(settings.closes()),
             closed: watch::Sender::new(false),
+            n_closings: watch::Sender::new(0),
             settings: RwLock::new(Arc::new(settings)),
             script: Mutex::default(),
         })

@@ -60,14 +60,16 @@ pub(crate) async fn chat(
         }
         None => {}
     }
-    let prompt = answer::prompt(state, provider, &call);
-    if let Err(rejection) = admit(&settings, &mut record, prompt.usage.prompt).await {
+    let prompt = answer::Prompt::new(state, &call);
+    if let Err(rejection) = admit(&settings, &mut record, prompt.n_tokens()).await {
         return rejected(record, &settings, &rejection);
     }
-    record.entry.prompt_tokens = prompt.usage.prompt;
-    record.entry.cached_tokens = prompt.usage.cached;
-    record.entry.cache_write_tokens = prompt.usage.written;
-    let (reply, categories) = answer::reply(state, &settings, &call, &question, prompt, &record.entry);
+    let usage = prompt.usage(state, provider, &call);
+    record.entry.prompt_tokens = usage.prompt;
+    record.entry.cached_tokens = usage.cached;
+    record.entry.cache_write_tokens = usage.written;
+    record.publish();
+    let (reply, categories) = answer::reply(state, &settings, &call, &question, usage, &record.entry);
     let first_token = settings.latency.sample(state.seed, record.entry.seq);
     let n_tokens = reply.usage.completion;
     if call.is_streamed {
@@ -119,6 +121,7 @@ fn applies(fault: Fault, call: &Call, question: &answer::Question) -> bool {
     match fault {
         Fault::DuplicatedEvents | Fault::ReorderedEvents => call.is_streamed,
         Fault::WrongItems => question.is_batch(),
+        Fault::ConnectionRefused => false,
         _ => true,
     }
 }

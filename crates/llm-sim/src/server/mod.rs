@@ -17,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::random::{self, Purpose};
@@ -70,6 +71,7 @@ impl Server {
         loop {
             if *closing.borrow_and_update() {
                 drop(listener);
+                state.n_closings.send_modify(|n_closings| *n_closings += 1);
                 // The port stays ours, and connecting to it is refused, since nobody listens.
                 let kept = until_ok(|| socket(self.address)).await;
                 state.closed.send_replace(true);
@@ -96,7 +98,8 @@ impl Server {
                 drop(Socket::new(stream, link));
                 continue;
             }
-            connections.spawn(serve_until_closed(Arc::clone(&state), stream, link));
+            let n_closings = state.n_closings.subscribe();
+            connections.spawn(serve_until_closed(Arc::clone(&state), stream, link, n_closings));
         }
     }
 }
@@ -116,11 +119,16 @@ async fn accept(listener: &TcpListener, connections: &mut JoinSet<()>) -> Option
     }
 }
 
-async fn serve_until_closed(state: Arc<State>, stream: TcpStream, link: Arc<Link>) {
-    let mut closing = state.closing.subscribe();
+/// Serves a connection until its end or the next time the port is closed.
+async fn serve_until_closed(
+    state: Arc<State>,
+    stream: TcpStream,
+    link: Arc<Link>,
+    mut n_closings: watch::Receiver<u64>,
+) {
     let closed = async {
         // OK to ignore: the sender lives as long as the state.
-        let _ = closing.wait_for(|closing| *closing).await;
+        let _ = n_closings.changed().await;
         if link.is_exempt() {
             std::future::pending::<()>().await;
         }

@@ -56,10 +56,14 @@ pub(crate) async fn route(
 fn provider(path: &str, headers: &HeaderMap) -> Option<Provider> {
     if path.contains("/openai/deployments/") {
         Some(Provider::Azure)
-    } else if path.ends_with("/messages") || headers.contains_key("anthropic-version") {
+    } else if path.ends_with("/messages") {
         Some(Provider::Anthropic)
-    } else if path.ends_with("/chat/completions") || path.ends_with("/models") {
+    } else if path.ends_with("/chat/completions") {
         Some(Provider::OpenAi)
+    } else if path.ends_with("/models") {
+        // Both have it at the same address.
+        let is_anthropic = headers.contains_key("anthropic-version");
+        Some(if is_anthropic { Provider::Anthropic } else { Provider::OpenAi })
     } else {
         None
     }

@@ -3,7 +3,7 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use llm_sim::{Brain, Config, Simulator};
+use llm_sim::{Brain, Config, LogEntry, Simulator};
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
 
@@ -104,6 +104,14 @@ pub(crate) async fn post_anthropic(simulator: &Simulator, body: &Value) -> reqwe
 
 pub(crate) async fn json_of(response: Response) -> Value {
     serde_json::from_str(&response.text().await.unwrap()).unwrap()
+}
+
+/// Waits until the log is as the condition wants it.
+pub(crate) async fn log_when(
+    simulator: &Simulator,
+    condition: impl FnMut(&[LogEntry]) -> bool,
+) -> Vec<LogEntry> {
+    tokio::time::timeout(SOON, simulator.log_when(condition)).await.unwrap()
 }
 
 /// The data of the events of a stream.
