@@ -174,8 +174,8 @@ fn check_strict(schema: &Json) -> Result<(), Rejection> {
             ));
         }
     }
-    let inner = schema.members().iter().map(|(_, value)| value).chain(schema.elements());
-    inner.map(check_strict).collect()
+    let mut inner = schema.members().iter().map(|(_, value)| value).chain(schema.elements());
+    inner.try_for_each(check_strict)
 }
 
 fn forced_tool(tools: Vec<Tool>, choice: Option<&Json>) -> Result<Option<Form>, Rejection> {
