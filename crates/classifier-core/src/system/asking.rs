@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::types::{DegradedReason, Source};
 
 /// What is kept back of the time of a request for everything after the wait: being woken on a busy machine above all.
-const KEPT_BACK: Duration = Duration::from_millis(60);
+const KEPT_BACK: Duration = Duration::from_millis(100);
 
 /// A question that a task can take along.
 #[derive(Debug)]
@@ -58,7 +58,9 @@ impl ClassificationSystem {
         let (tell, mut early) = oneshot::channel();
         let mut asking = background.handle().spawn(Arc::clone(engine).ask(question, key, tell));
         let left = deadline.left(&*engine.clock);
-        let outcome = background.within(async {
+        // Whatever keeps the background busy, such as the replies of a provider gone wild, must not keep the alarm from
+        // going off.
+        let outcome = self.alarms()?.within(async {
             let late = tokio::time::sleep(left);
             tokio::select! {
                 biased;

@@ -136,6 +136,7 @@ impl<'a> SystemBuilder<'a> {
         let system = ClassificationSystem {
             engine: Arc::new(engine),
             background: caches.background.map_or_else(OnceLock::new, OnceLock::from),
+            alarms: OnceLock::new(),
             lower: caches.lower,
             llm,
             missing: caches.missing,

@@ -70,6 +70,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 pub struct ClassificationSystem {
     engine: Arc<Engine>,
     background: OnceLock<Background>,
+    /// Knows when somebody has waited for long enough, and does nothing else.
+    alarms: OnceLock<Background>,
     lower: LowerTiers,
     llm: LlmPart,
     missing: Vec<MissingCache>,
@@ -292,14 +294,13 @@ impl ClassificationSystem {
         }
     }
 
-    /// A thread of the system's own, which is started where there is none yet.
+    /// A thread of the system's own for what takes time, which is started where there is none yet.
     fn own_background(&self) -> Result<&Background> {
-        if let Some(background) = self.background.get() {
-            return Ok(background);
-        }
-        let started = Background::start()?;
-        // Where two start one, one of them is taken.
-        Ok(self.background.get_or_init(|| started))
+        started(&self.background)
+    }
+
+    fn alarms(&self) -> Result<&Background> {
+        started(&self.alarms)
     }
 
     /// Waits for a future that needs timers and blocking threads, which the caller's runtime may not have.
@@ -330,6 +331,16 @@ impl ClassificationSystem {
         };
         Answer { classification, metadata }
     }
+}
+
+/// A runtime, which is started where there is none yet.
+fn started(cell: &OnceLock<Background>) -> Result<&Background> {
+    if let Some(background) = cell.get() {
+        return Ok(background);
+    }
+    let started = Background::start()?;
+    // Where two start one, one of them is taken.
+    Ok(cell.get_or_init(|| started))
 }
 
 /// What made an answer cheaper or faster than a plain computation.

@@ -15,5 +15,7 @@ mod caches;
 #[cfg(feature = "remote")]
 mod replicas;
 mod settings;
+#[cfg(feature = "llm")]
+mod simulated;
 mod system;
 mod wire_names;

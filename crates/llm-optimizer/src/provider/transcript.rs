@@ -7,8 +7,10 @@ use hp_base::Clock;
 
 use crate::{ChatRequest, Finish, Flow, LlmError, LlmErrorKind, ReplyReader, Usage};
 
-/// Bytes of text at the most.
+/// Bytes of text at the most, however many tokens are allowed.
 const MAX_TEXT_BYTES: usize = 1 << 20;
+/// Bytes of a token at the most, as far as providers have any; a run of spaces is the longest.
+const MAX_TOKEN_BYTES: usize = 128;
 
 /// Gathers the text and lets the reader read along.
 pub(super) struct Transcript {
@@ -20,6 +22,7 @@ pub(super) struct Transcript {
     started: Instant,
     first_text: Option<Duration>,
     has_enough: bool,
+    max_bytes: usize,
 }
 
 /// How a reply has ended.
@@ -41,6 +44,7 @@ impl Transcript {
             started,
             first_text: None,
             has_enough: false,
+            max_bytes: MAX_TEXT_BYTES.min(request.max_output_tokens as usize * MAX_TOKEN_BYTES),
         }
     }
 
@@ -49,8 +53,9 @@ impl Transcript {
         if piece.is_empty() || self.has_enough {
             return Ok(());
         }
-        if self.text.len() + piece.len() > MAX_TEXT_BYTES {
-            return Err(LlmError::new(LlmErrorKind::InvalidReply, "the reply is longer than 1 MiB"));
+        if self.text.len() + piece.len() > self.max_bytes {
+            let message = "the reply is longer than the tokens that were allowed can be";
+            return Err(LlmError::new(LlmErrorKind::InvalidReply, message));
         }
         if self.first_text.is_none() {
             self.first_text = Some(self.elapsed());
@@ -63,7 +68,7 @@ impl Transcript {
     /// The next piece of what a model says that should call a tool instead.
     pub(super) fn push_aside(&mut self, piece: &str) {
         // Cut short, it is still no reply to be taken for a whole one: it is longer than one may be.
-        if self.aside.len() <= MAX_TEXT_BYTES {
+        if self.aside.len() <= self.max_bytes {
             self.aside.push_str(piece);
         }
     }
