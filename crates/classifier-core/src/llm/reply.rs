@@ -80,8 +80,8 @@ pub(super) fn batch_schema(taxonomy: &Taxonomy) -> Arc<ReplySchema> {
 
 fn category_names(taxonomy: &Taxonomy) -> String {
     // OK to unwrap to nothing: a string is always JSON.
-    let quoted = taxonomy.labels().map(|label| serde_json::to_string(label).unwrap_or_default());
-    quoted.collect::<Vec<_>>().join(",")
+    let names = taxonomy.categories().iter().map(|category| category.id.as_str());
+    names.map(|name| serde_json::to_string(name).unwrap_or_default()).collect::<Vec<_>>().join(",")
 }
 
 /// What a whole reply to one question says.
