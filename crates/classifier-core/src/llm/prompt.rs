@@ -122,28 +122,48 @@ fn push_object(text: &mut String, id: Option<&str>, request: &Request<'_>) {
     text.push('}');
 }
 
-/// Writes a JSON string. Not a word is changed, but what cannot be seen is left out, as it is from the cache's key; and
-/// what some servers take for the marks between turns (`<|im_end|>`, `</s>`, `[INST]`) is spelt with escapes, which
-/// are the same text to JSON and no marks to them.
+/// Writes a JSON string. Not a word is changed, but what some servers take for the marks between turns (`<|im_end|>`,
+/// `</s>`, `[INST]`) is spelt with escapes, which are the same text to JSON and no marks to them.
 fn push_string(text: &mut String, value: &str) {
     text.push('"');
-    let mut rest = value.chars().filter(|&c| !is_invisible(c)).peekable();
+    let seen = seen(value);
+    let mut rest = seen.chars().peekable();
     while let Some(c) = rest.next() {
         match c {
             '"' => text.push_str("\\\""),
             '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
             '<' => push_escaped(text, c),
             '[' if rest.peek().is_some_and(|&next| next == '/' || next.is_ascii_uppercase()) => {
                 push_escaped(text, c);
             }
-            c if c.is_control() => push_escaped(text, c),
             c => text.push(c),
         }
     }
     text.push('"');
+}
+
+/// What can be seen of a text: its words with single spaces between them. The rest does not count for the cache's key, so
+/// it must not reach the model either: else one asker could whisper to the model what another gets the answer to.
+fn seen(text: &str) -> String {
+    let mut seen = String::with_capacity(text.len());
+    for c in text.chars().filter(|&c| !is_unseen(c)) {
+        if !c.is_whitespace() && !c.is_control() {
+            seen.push(c);
+        } else if !seen.is_empty() && !seen.ends_with(' ') {
+            seen.push(' ');
+        }
+    }
+    seen.truncate(seen.trim_end_matches(' ').len());
+    seen
+}
+
+/// What is invisible to the embedded classifier and the cache's key, and beyond that all that Unicode has displayed as
+/// nothing (`Default_Ignorable_Code_Point`): among it tags and selectors of variants, in which a whole text can be hidden.
+pub(super) fn is_unseen(c: char) -> bool {
+    is_invisible(c)
+        || matches!(u32::from(c),
+            0x34f | 0x115f..=0x1160 | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x3164 | 0xfe00..=0xfe0f | 0xffa0
+            | 0xfff0..=0xfffb | 0x1_bca0..=0x1_bca3 | 0x1_d173..=0x1_d17a | 0xe_0000..=0xe_0fff)
 }
 
 fn push_escaped(text: &mut String, c: char) {
@@ -166,7 +186,7 @@ mod tests {
     #[test]
     fn words_are_quoted_and_no_more() {
         check("What is glucose?", expect![[r#"{"query":"What is glucose?"}"#]]);
-        check("say \"hi\"\n\\ p > 0.05, q[1]", expect![[r#"{"query":"say \"hi\"\n\\ p > 0.05, q[1]"}"#]]);
+        check("say \"hi\"\n\\ p > 0.05, q[1]", expect![[r#"{"query":"say \"hi\" \\ p > 0.05, q[1]"}"#]]);
     }
 
     #[test]
@@ -178,6 +198,8 @@ mod tests {
     #[test]
     fn what_cannot_be_seen_is_left_out() {
         check("glu\u{200b}cose\u{202e}\u{ad}", expect![[r#"{"query":"glucose"}"#]]);
+        check("glu\u{e0041}\u{fe0f}\u{e0100}cose\u{3164}", expect![[r#"{"query":"glucose"}"#]]);
+        check("\n glu\u{1}\t\u{1b} cose \u{0} \n", expect![[r#"{"query":"glu cose"}"#]]);
     }
 
     #[test]
@@ -194,8 +216,10 @@ mod tests {
         #[test]
         fn whatever_is_said_is_one_string(query: String) {
             let turn: serde_json::Value = serde_json::from_str(&user_turn(&Request::new(&query))).unwrap();
-            let seen: String = query.chars().filter(|&c| !is_invisible(c)).collect();
-            prop_assert_eq!(&turn, &serde_json::json!({ "query": seen }));
+            let shown: String = query.chars().filter(|&c| !is_unseen(c)).collect();
+            let words: Vec<&str> = shown.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+            let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            prop_assert_eq!(&turn, &serde_json::json!({ "query": words.join(" ") }));
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use llm_optimizer::{JsonPrefix, PrefixState, ReplySchema};
 use serde_json::Value;
 
+use super::prompt::is_unseen;
 use crate::taxonomy::Taxonomy;
 
 /// A longer reason is cut, in characters.
@@ -144,8 +145,9 @@ fn judge(category: Option<&Value>, confidence: Option<&Value>, taxonomy: &Taxono
     Ok(Said { category, confidence, also: None, reason: None })
 }
 
-/// A reason in one line of bearable length.
+/// A reason in one line of bearable length, with nothing in it that cannot be seen.
 fn tidy(reason: &str) -> String {
+    let reason: String = reason.chars().filter(|&c| !is_unseen(c)).collect();
     let words: Vec<&str> = reason.split(|c: char| c.is_whitespace() || c.is_control()).collect();
     let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     line.chars().take(MAX_REASON_CHARS).collect()
@@ -228,6 +230,7 @@ mod tests {
     #[test]
     fn reasons_are_one_line() {
         assert_eq!(tidy(" a\n\tb\u{1b}[0m  c "), "a b [0m c");
+        assert_eq!(tidy("a\u{202e}b\u{200b}\u{e0041}c"), "abc");
         assert_eq!(tidy(&"é".repeat(1000)).chars().count(), MAX_REASON_CHARS);
     }
 }
