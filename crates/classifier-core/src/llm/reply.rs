@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use llm_optimizer::{JsonPrefix, PrefixState, ReplySchema};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::prompt::is_unseen;
@@ -11,6 +13,22 @@ use crate::taxonomy::Taxonomy;
 
 /// A longer reason is cut, in characters.
 const MAX_REASON_CHARS: usize = 300;
+/// A longer reply to many questions is not read, in bytes.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// A reply to many questions.
+#[derive(Deserialize)]
+struct Batch {
+    items: Vec<Item>,
+}
+
+/// An item of it. One in which a member comes twice is of the second kind.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Item {
+    Known { id: String, category: Option<Value>, confidence: Option<Value> },
+    Other(IgnoredAny),
+}
 
 /// What a model has said of one question: a category of the taxonomy, by its index, and a confidence in [0, 1].
 #[derive(Debug, Clone, PartialEq)]
@@ -116,14 +134,18 @@ pub(super) fn read_early(prefix: &JsonPrefix, taxonomy: &Taxonomy) -> Option<Sai
 /// What a whole reply to many questions says of each id: nothing of one that is missing, that comes more than once, or
 /// whose item is not valid. Ids nobody has asked for count for nothing.
 pub(super) fn read_batch(text: &str, taxonomy: &Taxonomy) -> Result<HashMap<String, Said>, Invalid> {
-    let reply: Value = serde_json::from_str(unfenced(text)).map_err(|_| Invalid::NotAnObject)?;
-    let items = reply.get("items").and_then(Value::as_array).ok_or(Invalid::NoItems)?;
+    if text.len() > MAX_BATCH_BYTES {
+        return Err(Invalid::NotAnObject);
+    }
+    let reply = serde_json::from_str::<Batch>(unfenced(text)).map_err(|error| match error.is_data() {
+        true => Invalid::NoItems,
+        false => Invalid::NotAnObject,
+    })?;
     let mut said: HashMap<String, Option<Said>> = HashMap::new();
-    for item in items {
-        let Some(id) = item.get("id").and_then(Value::as_str) else { continue };
-        let judged = judge(item.get("category"), item.get("confidence"), taxonomy).ok();
-        let entry = said.entry(id.to_owned());
-        entry.and_modify(|known| *known = None).or_insert(judged);
+    for item in reply.items {
+        let Item::Known { id, category, confidence } = item else { continue };
+        let judged = judge(category.as_ref(), confidence.as_ref(), taxonomy).ok();
+        said.entry(id).and_modify(|known| *known = None).or_insert(judged);
     }
     Ok(said.into_iter().filter_map(|(id, said)| Some((id, said?))).collect())
 }
@@ -207,6 +229,8 @@ mod tests {
             {"id":"b","category":"GENERAL","confidence":0.7},
             {"id":"b","category":"GENERAL","confidence":0.7},
             {"id":"d","category":"POLITICS","confidence":0.7},
+            {"id":"e","category":"GENERAL","category":"REAL_TIME","confidence":0.7},
+            {"id":"f","id":"a","category":"GENERAL","confidence":0.7}, 7, null, ["a"],
             {"id":5,"category":"GENERAL","confidence":0.7},
             {"category":"GENERAL","confidence":0.7}]}"#;
         let said = read_batch(text, &taxonomy()).unwrap();
@@ -216,6 +240,9 @@ mod tests {
         assert_eq!((said["a"].category, said["c"].category), (1, 2));
         assert_eq!(read_batch("[]", &taxonomy()), Err(Invalid::NoItems));
         assert_eq!(read_batch("{\"items\":", &taxonomy()), Err(Invalid::NotAnObject));
+        assert_eq!(read_batch("{\"items\":[],\"items\":[]}", &taxonomy()), Err(Invalid::NoItems));
+        let long = format!("{{\"items\":[]}}{}", " ".repeat(MAX_BATCH_BYTES));
+        assert_eq!(read_batch(&long, &taxonomy()), Err(Invalid::NotAnObject));
     }
 
     #[test]
