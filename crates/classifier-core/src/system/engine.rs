@@ -114,11 +114,13 @@ impl Engine {
         Ok(self.keep(key, verdict).await)
     }
 
-    /// Keeps an answer for as long as it is good for.
+    /// Keeps an answer for as long as it is good for, unless a better one is there.
     pub(super) async fn keep(&self, key: Key, verdict: Verdict) -> Given {
         let retention = self.retention(&verdict.classification);
         let given = Given::from(verdict);
-        if let Some(retention) = retention {
+        let known = if given.answer.degraded.is_some() { self.cache.peek(&key).await } else { None };
+        let is_worse = known.is_some_and(|known| known.value.degraded.is_none());
+        if let Some(retention) = retention.filter(|_| !is_worse) {
             self.cache.put(key, given.answer.clone(), retention).await;
         }
         given
