@@ -258,6 +258,7 @@ impl LlmClassifier {
         let call = self.model.chat(&chat);
         tokio::pin!(call);
         let mut told = std::pin::pin!(told);
+        let mut stands = None;
         let reply = tokio::select! {
             biased;
             Ok(said) = &mut told => {
@@ -266,13 +267,23 @@ impl LlmClassifier {
                     time_to_first_token: self.clock.now().saturating_duration_since(started),
                     ..self.llm_use(prompt, None)
                 };
-                early(self.verdict(&said, seen, prompt, llm));
+                let verdict = self.verdict(&said, seen, prompt, llm);
+                early(verdict.clone());
+                stands = Some((said, verdict));
                 call.await
             }
             reply = &mut call => reply,
         };
-        let reply = reply.map_err(Attempt::Failed)?;
-        self.judge(&reply, seen, prompt)
+        match (reply, stands) {
+            (Ok(reply), _) => self.judge(&reply, seen, prompt),
+            // It was given as an answer already, so the next who ask get the same.
+            (Err(error), Some((said, verdict))) => {
+                tracing::debug!(%error, "the rest of a reply whose answer stands has not come");
+                self.count_answer(seen, &said);
+                Ok(verdict)
+            }
+            (Err(error), None) => Err(Attempt::Failed(error)),
+        }
     }
 
     /// What a reply says, if it is an answer.

@@ -71,7 +71,11 @@ impl ClassificationSystem {
         });
         match outcome.await {
             Ok(given) => Ok(given),
-            Err(ended) => engine.fall_back(request, ended),
+            // It may have told an answer in the same moment in which it has failed.
+            Err(ended) => match early.try_recv() {
+                Ok(verdict) => Ok(verdict.into()),
+                Err(_) => engine.fall_back(request, ended),
+            },
         }
     }
 }
