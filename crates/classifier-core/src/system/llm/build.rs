@@ -45,6 +45,14 @@ pub(super) fn build(
     if llm.fallback.provider != Provider::None {
         endpoints.push(llm.fallback.clone());
     }
+    if endpoints.iter().take(1 + llm.fallback_models.len()).any(|endpoint| endpoint.model.is_empty()) {
+        return Err(invalid("there is a provider and no model; set llm_model"));
+    }
+    if endpoints.iter().any(|endpoint| endpoint.model.is_empty()) {
+        return Err(invalid(
+            "there is a provider to fall back on and no model of it; set llm_fallback_model",
+        ));
+    }
     let prices = Arc::new(prices(llm, &endpoints)?);
     let ledger = open_ledger(config, clock)?;
     let counter = Arc::new(TokenCounter::for_model(&first.model));
@@ -157,9 +165,6 @@ fn provider(llm: &LlmConfig, endpoint: &EndpointConfig) -> Result<ProviderConfig
         Provider::Azure => ProviderKind::Azure,
         Provider::Anthropic => ProviderKind::Anthropic,
     };
-    if endpoint.model.is_empty() {
-        return Err(invalid("there is a provider and no model; set llm_model"));
-    }
     Ok(ProviderConfig {
         base_url: endpoint.base_url.clone(),
         api_key: secret(
