@@ -1,11 +1,13 @@
 //! The part of the configuration that says which language model is asked, when, how, and for how much money.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hp_base::Secret;
 
 use super::caches::in_cache_folder;
+use super::redacted;
 
 /// Which language model is asked, when, how, and for how much money; in builds with the feature `llm`.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,8 +110,8 @@ pub enum EarlyAcceptance {
     Cut,
 }
 
-/// Where a model is.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// Where a model is. Its `Debug` shows neither the key nor a password in the address.
+#[derive(Clone, PartialEq, Default)]
 pub struct EndpointConfig {
     /// What is spoken there. Default: nothing.
     pub provider: Provider,
@@ -149,6 +151,23 @@ impl LlmConfig {
             Mode::Auto => self.endpoint.provider != Provider::None,
             Mode::Llm | Mode::Cascade => true,
         }
+    }
+}
+
+impl fmt::Debug for EndpointConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { provider, model, base_url, api_key, api_key_file, api_version, reply_form, ca_file } =
+            self;
+        f.debug_struct("EndpointConfig")
+            .field("provider", provider)
+            .field("model", model)
+            .field("base_url", &redacted::url(base_url))
+            .field("api_key", api_key)
+            .field("api_key_file", api_key_file)
+            .field("api_version", api_version)
+            .field("reply_form", reply_form)
+            .field("ca_file", ca_file)
+            .finish()
     }
 }
 
