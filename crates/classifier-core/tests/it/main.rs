@@ -19,3 +19,6 @@ mod settings;
 mod simulated;
 mod system;
 mod wire_names;
+
+#[cfg(feature = "llm")]
+mod llm;
