@@ -53,8 +53,8 @@ impl Bench {
     pub(crate) fn execute(&self, checkout: &Checkout) -> anyhow::Result<()> {
         prepare::machine(needs(&self.names))?;
         full_set::announce(checkout)?;
-        // One figure is the time hp-classify takes to start, so it must be there and new.
-        let program = binary::build(checkout, &["figures", "hp-classify"])?;
+        // One figure is the time hp-classify takes to start, and others ask llm-sim, so they must be there and new.
+        let program = binary::build(checkout, &["figures", "hp-classify", "llm-sim"])?;
         let mut list = Command::new(&program);
         let known = process::capture(list.current_dir(checkout.root()).arg("--list"))?;
         refuse_unknown(&self.names, &known)?;

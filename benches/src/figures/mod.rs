@@ -6,6 +6,7 @@
 mod cache;
 mod embedded;
 mod l1;
+mod llm;
 mod model;
 mod process;
 mod system;
@@ -43,6 +44,9 @@ enum Part {
     L2,
     L3,
     Tiered,
+    LlmEarly,
+    LlmTokens,
+    LlmOverhead,
 }
 
 /// All there are.
@@ -76,6 +80,11 @@ pub const BENCHMARKS: &[Benchmark] = &[
         name: "cache",
         description: "the tiers beside quick_cache, RocksDB and Redis, and the cache over them; fills 10 million entries",
         parts: &[Part::Entry, Part::L1, Part::L2, Part::L3, Part::Tiered],
+    },
+    Benchmark {
+        name: "llm",
+        description: "the path to a language model, against a simulated provider: tokens, early answers, overhead",
+        parts: &[Part::LlmTokens, Part::LlmEarly, Part::LlmOverhead],
     },
 ];
 
@@ -128,6 +137,11 @@ impl Part {
             Self::L3 => {
                 "starting redis-server, and reading through the tier and through a bare client, in turns"
             }
+            Self::LlmTokens => "counting the tokens of questions to a language model, single and in batches",
+            Self::LlmEarly => "accepting answers early and late, in turns, while tokens drip",
+            Self::LlmOverhead => {
+                "asking a language model through the whole path and through a bare client, 1,000 times a second"
+            }
             Self::Tiered => "writing to and reading from all three tiers",
         }
     }
@@ -144,6 +158,9 @@ impl Part {
             Self::L2 => cache::l2::measure(),
             Self::L3 => cache::l3::measure(),
             Self::Tiered => cache::tiered::measure(),
+            Self::LlmTokens => llm::tokens(questions),
+            Self::LlmEarly => llm::early(questions),
+            Self::LlmOverhead => llm::overhead(questions),
         }
     }
 }
@@ -160,8 +177,14 @@ mod tests {
 
     #[test]
     fn no_part_is_measured_twice() {
-        use Part::{Embedded, Entry, L1, L2, L3, Model, Process, System, Tiered, Timer};
-        check(&[], &[Timer, Embedded, System, L1, Process, Model, Entry, L2, L3, Tiered]);
+        use Part::{
+            Embedded, Entry, L1, L2, L3, LlmEarly, LlmOverhead, LlmTokens, Model, Process, System, Tiered,
+            Timer,
+        };
+        let llm = [LlmTokens, LlmEarly, LlmOverhead];
+        let all = [Timer, Embedded, System, L1, Process, Model, Entry, L2, L3, Tiered];
+        check(&[], &[&all[..], &llm].concat());
+        check(&["llm"], &llm);
         check(&["classify", "l1"], &[Timer, Embedded, System, L1, Process, Model]);
         check(&["l1", "system"], &[Timer, System, L1]);
         check(&["process"], &[Process]);

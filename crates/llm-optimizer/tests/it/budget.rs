@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+mod calls;
 mod local;
 mod processes;
 #[cfg(feature = "remote")]

@@ -15,16 +15,22 @@ use super::{PATIENCE, eventually};
 
 /// Tells the test that is a child where the budget is.
 const PLACE: &str = "LLM_OPTIMIZER_TEST_CHILD_PLACE";
+/// Tells it to make real calls, and to which provider.
+const PROVIDER: &str = "LLM_OPTIMIZER_TEST_CHILD_PROVIDER";
 /// Tells it to keep some of what it puts aside, until it is killed.
 const HOLDS: &str = "LLM_OPTIMIZER_TEST_CHILD_HOLDS";
-const N_PROCESSES: usize = 3;
-const N_CALLS: u64 = 500;
+pub(super) const N_PROCESSES: usize = 3;
+pub(super) const N_CALLS: u64 = 500;
 const LIMIT: u64 = 60_000;
 /// What is put aside for a call. All of them together want more than twice what there is.
 const AMOUNT: u64 = 100;
 
 fn open(place: &str) -> Arc<dyn Ledger> {
-    let limits = BudgetLimits { daily: Some(MicroDollars(LIMIT)), ..BudgetLimits::default() };
+    open_with(place, LIMIT)
+}
+
+pub(super) fn open_with(place: &str, limit: u64) -> Arc<dyn Ledger> {
+    let limits = BudgetLimits { daily: Some(MicroDollars(limit)), ..BudgetLimits::default() };
     #[cfg(feature = "remote")]
     if place.starts_with("redis://") {
         let config = super::remote::config(place);
@@ -40,15 +46,22 @@ fn child() {
     let Ok(place) = std::env::var(PLACE) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let ledger = open(&place);
+        let provider = std::env::var(PROVIDER).ok();
+        let ledger = if provider.is_some() { super::calls::open(&place) } else { open(&place) };
+        let model = provider.map(|url| super::calls::model(&url, ledger.clone()));
         eventually("the budget can be read", async || ledger.state().await.is_ok()).await;
         println!("\nchild: ready");
         let wait = tokio::task::spawn_blocking(|| std::io::stdin().lines().next());
         wait.await.unwrap();
         let mut calls = JoinSet::new();
         for number in 0..N_CALLS {
-            let ledger = Arc::clone(&ledger);
-            calls.spawn(async move { call(&*ledger, number).await });
+            let (ledger, model) = (Arc::clone(&ledger), model.clone());
+            calls.spawn(async move {
+                match model {
+                    Some(model) => super::calls::call(&*model, number).await,
+                    None => call(&*ledger, number).await,
+                }
+            });
         }
         let spent: u64 = calls.join_all().await.into_iter().sum();
         ledger.flush().await.unwrap();
@@ -88,7 +101,7 @@ async fn call(ledger: &dyn Ledger, number: u64) -> u64 {
     }
 }
 
-struct Processes {
+pub(super) struct Processes {
     children: Vec<(Child, ChildStdin)>,
     said: Receiver<(usize, String)>,
 }
@@ -96,9 +109,15 @@ struct Processes {
 impl Processes {
     /// Starts them, so many of which hold what they have until they are killed.
     fn start(place: &str, n_holding: usize) -> Self {
+        Self::start_with(place, n_holding, None)
+    }
+
+    /// The same, with real calls to a provider.
+    pub(super) fn start_with(place: &str, n_holding: usize, provider: Option<&str>) -> Self {
         let (saying, said) = channel();
-        let children =
-            (0..N_PROCESSES).map(|number| spawn(place, number, number < n_holding, saying.clone())).collect();
+        let children = (0..N_PROCESSES)
+            .map(|number| spawn(place, number, number < n_holding, provider, saying.clone()))
+            .collect();
         let mut processes = Self { children, said };
         (0..N_PROCESSES).for_each(|_| assert_eq!(processes.next().1, "ready"));
         for (_, stdin) in &mut processes.children {
@@ -112,7 +131,7 @@ impl Processes {
     }
 
     /// What was said meanwhile that tells of money.
-    fn spent(&mut self) -> Vec<u64> {
+    pub(super) fn spent(&mut self) -> Vec<u64> {
         let said = self.said.try_iter();
         said.filter_map(|(_, said)| said.strip_prefix("spent ").map(|spent| spent.parse().unwrap())).collect()
     }
@@ -127,11 +146,20 @@ impl Drop for Processes {
     }
 }
 
-fn spawn(place: &str, number: usize, holds: bool, saying: Sender<(usize, String)>) -> (Child, ChildStdin) {
+fn spawn(
+    place: &str,
+    number: usize,
+    holds: bool,
+    provider: Option<&str>,
+    saying: Sender<(usize, String)>,
+) -> (Child, ChildStdin) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "budget::processes::child", "--nocapture"]).env(PLACE, place);
     if holds {
         command.env(HOLDS, "yes");
+    }
+    if let Some(provider) = provider {
+        command.env(PROVIDER, provider);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
