@@ -194,7 +194,6 @@ mod remote {
     use std::time::Duration;
 
     use cache_tiers::{RemoteConfig, RemoteTier};
-    use hp_base::Secret;
 
     use super::{Arc, CachedAnswer, Clock, Config, LowerTiers, MissingCache, Result, TieredBuilder};
     use crate::error::{Error, ErrorKind};
@@ -238,6 +237,8 @@ mod remote {
 
     #[cfg(test)]
     mod tests {
+        use hp_base::Secret;
+
         use super::*;
 
         #[test]

@@ -264,7 +264,8 @@ mod remote {
             ca_file: l3.ca_file.clone(),
             prefix: l3.prefix.clone(),
             operation_timeout: l3.timeout.max(LEDGER_TIMEOUT / 4),
-            ..RemoteLedgerConfig::new(l3.url.clone())
+            url: l3.url.clone(),
+            ..RemoteLedgerConfig::default()
         };
         Ok(Some(Arc::new(RemoteLedger::new(&config, limits, clock.clone()).map_err(llm_error)?)))
     }
