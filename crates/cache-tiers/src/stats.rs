@@ -122,9 +122,10 @@ pub(crate) enum Event {
     Error,
     Timeout,
     Bypassed,
+    LookedAgain,
 }
 
-const N_EVENTS: usize = Event::Bypassed as usize + 1;
+const N_EVENTS: usize = Event::LookedAgain as usize + 1;
 
 /// The threads that get a stripe of their own: more than the workers of most programs, in 8 KiB.
 const N_OWNED: usize = 64;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::flight::{Leading, Turn};
 use super::queue::Queued;
 use super::{Hit, Retention, TieredCache};
+use crate::stats::Event;
 use crate::{CacheLevel, Claim, Entry, Key, Lease};
 
 /// A value, and how it was had.
@@ -115,9 +116,12 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
 
     /// What is in memory or waits to be written.
     fn at_hand(&self, key: &Key) -> Option<Hit<V>> {
-        let memory = self.shared.memory.as_ref();
-        if let Some(crate::Probe::Hit(entry)) = memory.map(|memory| memory.probe(key)) {
-            return Some(self.shared.hit(entry, CacheLevel::L1Memory)).filter(|hit| !hit.is_stale);
+        if let Some(memory) = &self.shared.memory {
+            if let crate::Probe::Hit(entry) = memory.probe(key) {
+                return Some(self.shared.hit(entry, CacheLevel::L1Memory)).filter(|hit| !hit.is_stale);
+            }
+            // It has missed the key once already, for the same caller.
+            self.counters.count(Event::LookedAgain);
         }
         let queued = self.shared.lower.iter().find_map(|lower| match lower.queue.get(key) {
             Queued::Entry(entry) => Some(entry),

@@ -202,7 +202,7 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
     pub fn stats(&self) -> CacheStats {
         let disabled = TierStats { state: TierState::Disabled, ..TierStats::default() };
         let mut stats = CacheStats {
-            l1_cache: self.shared.memory.as_ref().map_or(disabled, |memory| memory.stats()),
+            l1_cache: self.shared.memory.as_ref().map_or(disabled, |memory| self.once_each(memory.stats())),
             l2_cache: disabled,
             l3_cache: disabled,
             overall: OverallStats::default(),
@@ -225,6 +225,13 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
             avg_hit_time_ms: self.times.mean_ms(hits),
         };
         stats
+    }
+
+    /// The statistics of the memory, in which whoever missed and then loaded has looked twice.
+    fn once_each(&self, stats: TierStats) -> TierStats {
+        let misses = stats.misses.saturating_sub(self.counters.sum(Event::LookedAgain));
+        let hit_rate = TierStats::of_lookups(stats.hits, misses).hit_rate;
+        TierStats { misses, hit_rate, ..stats }
     }
 
     /// The tier of a level.

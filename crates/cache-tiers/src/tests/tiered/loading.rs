@@ -42,6 +42,18 @@ async fn of_a_thousand_one_loads() {
 }
 
 #[tokio::test]
+async fn who_misses_and_loads_has_looked_once() {
+    let three = three(TieredConfig::default());
+    for _ in 0..3 {
+        three.cache.get_or_load(&ONE, HOUR, || async { loaded(7) }).await.unwrap();
+    }
+    let stats = three.cache.stats();
+    assert_eq!((stats.l1_cache.hits, stats.l1_cache.misses), (2, 1));
+    assert!((stats.l1_cache.hit_rate - 2.0 / 3.0).abs() < 1e-12);
+    assert_eq!((stats.overall.total_hits, stats.overall.total_requests), (2, 3));
+}
+
+#[tokio::test]
 async fn what_came_while_looking_further_down_is_used() {
     let three = three(TieredConfig::default());
     three.l3.gate.shut();
