@@ -37,7 +37,8 @@ enum Act {
 /// A classifier whose every act is written down.
 struct Acting {
     script: Box<dyn Fn(usize) -> Act + Send + Sync>,
-    asked: watch::Sender<Vec<String>>,
+    /// How it was asked, and until when.
+    asked: watch::Sender<Vec<(String, Deadline)>>,
 }
 
 impl Acting {
@@ -70,7 +71,7 @@ impl Classifier for Acting {
         let mut number = 0;
         self.asked.send_modify(|asked| {
             number = asked.len();
-            asked.push(format!("{request:?}"));
+            asked.push((format!("{request:?}"), request.deadline));
         });
         let mut act = (self.script)(number);
         loop {
@@ -342,17 +343,35 @@ fn a_runtime_without_timers_will_do() {
     assert_eq!(answer.classification.category.as_str(), LABELS[0]);
 }
 
+#[test]
+fn an_answer_comes_though_the_runtime_of_who_asked_has_ended() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = gate.clone();
+    let acting = Acting::new(move |_| Act::Waits(held.clone(), Box::new(Act::Says(0))));
+    let system = around(&acting, true, "100");
+    check_fallback(&block_on(ask(&system, QUERY)), DegradedReason::TimedOut);
+    gate.add_permits(1);
+    let another = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    another.block_on(until("the late answer is kept", async || is_hit(&system, QUERY).await));
+    assert_eq!(acting.n_asked(), 1);
+}
+
 #[tokio::test]
 async fn the_whole_request_reaches_the_classifier_with_the_time_it_has() {
     let acting = Acting::new(|_| Act::Says(0));
-    let system = around(&acting, true, "60000");
-    let mut request =
-        Request { priority: Priority::High, force_llm: true, ..Request::new("and in children?") };
-    request.context.set("topic", "gout").unwrap();
-    system.classify(&request).await.unwrap();
-    let mut seen = acting.asked.borrow()[0].clone();
-    let at = seen.find("deadline: ").unwrap();
-    assert!(seen[at..].starts_with("deadline: Deadline(Some("), "{seen}");
-    seen.truncate(at);
-    assert_eq!(seen, format!("{request:?}").split("deadline: ").next().unwrap());
+    let clock = Arc::new(ManualClock::new());
+    // A quarter of the time is kept back, and sixty milliseconds at the most.
+    for (max_ms, left_ms) in [("60000", 59_940), ("100", 75)] {
+        let config = config(&[("max_response_time_ms", max_ms)]);
+        let builder = ClassificationSystem::builder(&config).with_clock(clock.clone());
+        let system = builder.with_classifier(acting.clone()).build().unwrap();
+        let mut request =
+            Request { priority: Priority::High, force_llm: true, ..Request::new("and in children?") };
+        request.context.set("topic", "gout").unwrap();
+        system.classify(&request).await.unwrap();
+        let (seen, deadline) = acting.asked.borrow().last().unwrap().clone();
+        assert_eq!(deadline.left(&*clock), Duration::from_millis(left_ms));
+        let but_for_the_deadline = |request: &str| request.split("deadline: ").next().unwrap().to_owned();
+        assert_eq!(but_for_the_deadline(&seen), but_for_the_deadline(&format!("{request:?}")));
+    }
 }

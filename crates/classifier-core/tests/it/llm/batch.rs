@@ -50,7 +50,7 @@ fn requests() -> Vec<Request<'static>> {
 async fn ask(model: &Arc<Scripted>) -> (Vec<Verdict>, Vec<usize>) {
     let cascade = cascade(model, None);
     let verdicts = cascade.classify_many(&requests()).await;
-    let verdicts: Vec<Verdict> = verdicts.into_iter().map(|verdict| verdict.unwrap()).collect();
+    let verdicts: Vec<Verdict> = verdicts.into_iter().map(Result::unwrap).collect();
     for (verdict, label) in verdicts.iter().zip(LABELS) {
         assert_eq!((verdict.classification.category.as_str(), verdict.source), (label, Source::Llm));
         assert_eq!(verdict.classification.degraded, None);
