@@ -26,16 +26,21 @@ impl Set {
     }
 }
 
+const HP_CLASSIFY: &str = "hp-classify";
+
 /// Builds `hp-classify` in release and returns its path.
 pub(crate) fn hp_classify(checkout: &Checkout, set: Set) -> anyhow::Result<PathBuf> {
-    const NAME: &str = "hp-classify";
     match set {
-        Set::Full => build(checkout, &[NAME]),
-        Set::Quick => {
-            let quick = ["--no-default-features", "--features", "remote"];
-            run(checkout.cargo(["build", "--release", "--package", NAME].into_iter().chain(quick)), NAME)
-        }
+        Set::Full => build(checkout, &[HP_CLASSIFY]),
+        Set::Quick => hp_classify_with(checkout, "remote"),
     }
+}
+
+/// Builds `hp-classify` in release with these features alone and returns its path.
+pub(crate) fn hp_classify_with(checkout: &Checkout, features: &str) -> anyhow::Result<PathBuf> {
+    let build =
+        ["build", "--release", "--package", HP_CLASSIFY, "--no-default-features", "--features", features];
+    run(checkout.cargo(build), HP_CLASSIFY)
 }
 
 /// Builds the programs in release with all their features and returns the path of the first.

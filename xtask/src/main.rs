@@ -8,6 +8,7 @@
 
 mod bench;
 mod ci;
+mod e2e_llm;
 mod fuzz;
 mod links;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Bench(bench::Bench),
     /// Fuzz what parses strangers' input, with cargo-fuzz on the nightly toolchain.
     Fuzz(fuzz::Fuzz),
+    /// Try everything against a real language model: a small one, on a server that is installed for it.
+    E2eLlm(e2e_llm::E2eLlm),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn dispatch(arguments: Arguments) -> anyhow::Result<()> {
         Command::Train(train) => train.execute(&checkout),
         Command::Bench(bench) => bench.execute(&checkout),
         Command::Fuzz(fuzz) => fuzz.execute(&checkout),
+        Command::E2eLlm(e2e) => e2e.execute(&checkout),
     }
 }
 

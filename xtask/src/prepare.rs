@@ -41,6 +41,9 @@ const SENTINEL: Need = Need {
     ..Need::new("redis-sentinel", "redis-sentinel", "is started by tests of a failover of the shared cache")
 };
 
+const PYTHON: Need = Need::new("python3", "python3-venv", "installs the server of a language model");
+const CMAKE: Need = Need::new("cmake", "cmake", "configures the server of a language model");
+const MAKE: Need = Need::new("make", "make", "compiles the server of a language model");
 const OPENSSL: Need = Need::new("openssl", "openssl", "makes the certificates of tests with TLS");
 
 /// What a first answer needs.
@@ -51,6 +54,8 @@ pub(crate) const FULL: &[Need] = &[CC, CXX, LIBCLANG];
 pub(crate) const SERVED: &[Need] = &[CC, CXX, LIBCLANG, REDIS];
 /// What the tests need.
 pub(crate) const TESTS: &[Need] = &[CC, CXX, LIBCLANG, REDIS, SENTINEL, OPENSSL];
+/// What trying a real language model needs.
+pub(crate) const MODEL: &[Need] = &[CC, CXX, MAKE, CMAKE, PYTHON];
 /// What continuous integration needs.
 pub(crate) const CHECKS: &[Need] = &[CC, CXX, LIBCLANG, REDIS, SENTINEL, OPENSSL, GIT];
 
