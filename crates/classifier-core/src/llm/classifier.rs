@@ -275,6 +275,12 @@ impl LlmClassifier {
             reply = &mut call => reply,
         };
         match (reply, stands) {
+            // A model that goes on and on about its reason has answered all the same, and is not to blame.
+            (Ok(reply), Some((said, _))) if self.is_only_long(&reply) => {
+                self.count_answer(seen, &said);
+                let llm = LlmUse { accepted_early: true, ..self.llm_use(prompt, Some(&reply)) };
+                Ok(self.verdict(&said, seen, prompt, llm))
+            }
             (Ok(reply), _) => self.judge(&reply, seen, prompt),
             // It was given as an answer already, so the next who ask get the same.
             (Err(error), Some((said, verdict))) => {
@@ -284,6 +290,11 @@ impl LlmClassifier {
             }
             (Err(error), None) => Err(Attempt::Failed(error)),
         }
+    }
+
+    /// Whether a reply was cut at its length limit, and is the beginning of an answer.
+    fn is_only_long(&self, reply: &ChatReply) -> bool {
+        reply.finish == Finish::Length && super::reply::read_cut(&reply.text, self.taxonomy()).is_ok()
     }
 
     /// What a reply says, if it is an answer.

@@ -115,11 +115,24 @@ async fn an_answer_that_was_told_stands_though_the_connection_breaks() {
 }
 
 #[tokio::test]
+async fn an_answer_that_was_told_stands_though_its_reason_takes_too_many_words() {
+    let long =
+        || Step::Ends(r#""also":null,"reason":"it asks, and asks, and asks"#.to_owned(), Finish::Length);
+    let (model, gate) = in_two_parts(long);
+    let (first, last) = ask(&model, &gate, options(EarlyAcceptance::Continue)).await;
+    check_early(&first);
+    let last = last.unwrap();
+    assert_eq!(last.classification.category, first.classification.category);
+    let llm = last.llm.unwrap();
+    assert_eq!((model.n_asked(), llm.accepted_early, llm.output_tokens), (1, true, Some(21)));
+}
+
+#[tokio::test]
 async fn a_reply_that_turns_out_to_be_none_is_asked_for_anew() {
     for breaks in [
         || Step::Reply(r#""category":"GENERAL"}"#.to_owned()),
         || Step::Reply("and so on".to_owned()),
-        || Step::Ends(REST.to_owned(), Finish::Length),
+        || Step::Ends("and so on".to_owned(), Finish::Length),
     ] {
         let (model, gate) = in_two_parts(breaks);
         let (first, last) = ask(&model, &gate, options(EarlyAcceptance::Continue)).await;
