@@ -44,6 +44,7 @@ pub struct LlmError {
     kind: LlmErrorKind,
     message: String,
     retry_after: Option<Duration>,
+    is_unsent: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -51,7 +52,7 @@ impl LlmError {
     /// An error.
     #[must_use]
     pub fn new(kind: LlmErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after: None, source: None }
+        Self { kind, message: message.into(), retry_after: None, is_unsent: false, source: None }
     }
 
     /// With what has caused it.
@@ -66,6 +67,19 @@ impl LlmError {
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
+    }
+
+    /// For a call that was refused without anything being sent, so that it tells nothing new of the provider.
+    #[must_use]
+    pub fn unsent(mut self) -> Self {
+        self.is_unsent = true;
+        self
+    }
+
+    /// Whether the call is known to have been refused without anything being sent.
+    #[must_use]
+    pub const fn is_unsent(&self) -> bool {
+        self.is_unsent
     }
 
     /// What went wrong.

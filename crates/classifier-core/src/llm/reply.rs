@@ -75,7 +75,7 @@ impl Invalid {
 pub(super) fn single_schema(taxonomy: &Taxonomy) -> Arc<ReplySchema> {
     let categories = category_names(taxonomy);
     let schema = format!(
-        r#"{{"type":"object","properties":{{"category":{{"type":"string","enum":[{categories}]}},"confidence":{{"type":"number"}},"also":{{"type":["string","null"],"enum":[{categories},null]}},"reason":{{"type":"string"}}}},"required":["category","confidence","also","reason"],"additionalProperties":false}}"#
+        r#"{{"type":"object","properties":{{"category":{{"type":"string","enum":[{categories}]}},"confidence":{{"type":"number"}},"also":{{"type":["string","null"]}},"reason":{{"type":"string"}}}},"required":["category","confidence","also","reason"],"additionalProperties":false}}"#
     );
     Arc::new(ReplySchema {
         name: "classification".to_owned(),

@@ -115,7 +115,10 @@ impl Breaker {
     }
 
     fn tell(&self, call: Call<'_>, is_late: bool, result: &Result<ChatReply, LlmError>) {
-        match result.as_ref().map_err(|error| blame(error.kind())) {
+        match result
+            .as_ref()
+            .map_err(|error| if error.is_unsent() { Blame::Nothing } else { blame(error.kind()) })
+        {
             Ok(_) => call.succeeded(),
             Err(Blame::Failed) => call.failed(),
             Err(Blame::FailedIfSlow) if is_late => call.failed(),

@@ -65,7 +65,7 @@ impl Quota {
             return Ok(());
         }
         let message = "the provider has said to wait, so nothing was sent";
-        Err(LlmError::new(LlmErrorKind::RateLimited, message).with_retry_after(wait))
+        Err(LlmError::new(LlmErrorKind::RateLimited, message).with_retry_after(wait).unsent())
     }
 
     /// Reads the headers of an answer to a call of about `n_tokens` tokens.

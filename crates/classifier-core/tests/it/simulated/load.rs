@@ -40,6 +40,7 @@ async fn fifty_users_are_answered_in_time_and_told_the_truth() {
         latency: Latency::Lognormal { median: Duration::from_millis(600), p99: Duration::from_millis(2500) },
         per_token: Duration::from_millis(2),
         faults,
+        retry_after: Duration::from_secs(1),
         ..Config::default()
     };
     let flags = [("classifier_mode", "llm"), ("parallel_llm_calls", "50")];
@@ -71,7 +72,8 @@ async fn fifty_users_are_answered_in_time_and_told_the_truth() {
         slowest(&given),
         log.len()
     );
-    assert!(told["llm"] > 1700, "the model hardly answers: {told:?}");
+    // Whenever the provider asks to be left alone for a second, the users get through many questions without it.
+    assert!(told["llm"] > 1000, "the model hardly answers: {told:?}");
 }
 
 /// Whether an answer says of itself what the provider knows of it, and in a word what it says.
@@ -98,8 +100,12 @@ fn check_truth(given: &Given, entries: &[&LogEntry]) -> String {
                 reason,
                 DegradedReason::CircuitOpen | DegradedReason::RateLimited | DegradedReason::Busy
             );
-            // A refused connection leaves no trace at the provider.
-            let is_unseen = reason == DegradedReason::Unavailable && entries.is_empty();
+            // A refused connection leaves no trace at the provider, nor does waiting for a place among those who are late.
+            let is_unseen = match reason {
+                DegradedReason::Unavailable => entries.is_empty(),
+                DegradedReason::TimedOut => given.took > LIMIT * 9 / 10,
+                _ => false,
+            };
             assert!(went_wrong || is_unsent || is_unseen, "nothing was wrong: {given:?} {entries:?}");
             format!("{reason:?}")
         }

@@ -38,6 +38,17 @@ async fn what_the_provider_is_to_blame_for_opens_it() {
 }
 
 #[tokio::test]
+async fn what_was_never_sent_says_nothing_of_the_provider() {
+    let model = Scripted::always(Step::Refuse(LlmErrorKind::RateLimited));
+    let breaker = breaker(&model, config());
+    for _ in 0..20 {
+        let error = breaker.chat(&request()).await.unwrap_err();
+        assert!(error.kind() == LlmErrorKind::RateLimited && error.is_unsent());
+    }
+    assert_eq!(breaker.stats().state, BreakerState::Closed);
+}
+
+#[tokio::test]
 async fn open_it_refuses_at_once_and_trials_close_it() {
     let clock = Arc::new(ManualClock::new());
     let script = std::iter::repeat_n(Step::Fail(LlmErrorKind::Unavailable), 5);

@@ -16,6 +16,8 @@ use crate::{CallReport, ChatModel, ChatReply, ChatRequest, Finish, LlmError, Llm
 pub(super) enum Step {
     Reply,
     ReplyAfter(Duration),
+    /// Fails without having sent anything.
+    Refuse(LlmErrorKind),
     /// When the test [releases](Scripted::release) it.
     ReplyOnceReleased,
     Fail(LlmErrorKind),
@@ -151,6 +153,7 @@ impl ChatModel for Scripted {
             }
             Step::Fail(kind) => fail(kind),
             Step::FailWithRetryAfter(kind, wait) => fail(kind).map_err(|error| error.with_retry_after(wait)),
+            Step::Refuse(kind) => fail(kind).map_err(LlmError::unsent),
             Step::FailOnceReleased(kind) => {
                 self.released().await;
                 fail(kind)

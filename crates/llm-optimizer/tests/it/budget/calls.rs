@@ -11,7 +11,7 @@ use llm_sim::{Config, Simulator};
 
 use super::processes::{N_CALLS, N_PROCESSES, Processes, open_with};
 
-/// Enough for some two thirds of the calls, in millionths of a dollar.
+/// What can be put aside for some two fifths of the calls at once, in millionths of a dollar.
 const LIMIT: u64 = 1_300_000;
 const MAX_OUTPUT_TOKENS: u32 = 64;
 
@@ -83,7 +83,7 @@ fn spend_all(place: &str) {
         );
         assert_eq!((state.settled.0, state.reserved.0), (charged, 0));
         assert!(n_calls < N_PROCESSES as u64 * N_CALLS, "the budget was never tried");
-        assert!(state.settled.0 > LIMIT * 9 / 10, "little of it was spent");
+        assert!(highest > LIMIT * 9 / 10, "it was never tried hard");
     });
 }
 
