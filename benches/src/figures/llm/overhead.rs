@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use classifier_core::{ClassificationSystem, Request, Source};
 use llm_optimizer::{ChatRequest, ReplyFormat, Role};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::runtime::Runtime;
 
 use super::provider::Provider;
 use crate::Questions;
@@ -32,15 +32,15 @@ pub(in crate::figures) fn measure(questions: &Questions) -> anyhow::Result<Vec<F
     let (mut ours, mut theirs, mut added) = (Rounds::default(), Rounds::default(), Rounds::default());
     let (mut ours_median, mut theirs_median) = (Rounds::default(), Rounds::default());
     for round in 0..=N_ROUNDS {
-        let asked = runtime.block_on(on_schedule(|number| {
+        let asked = on_schedule(&runtime, |number| {
             let system = system.clone();
             // A question nobody has asked before.
             async move { ask(&system, &format!("what is known of compound {round} {number}")).await }
-        }))?;
-        let sent = runtime.block_on(on_schedule(|_| {
+        })?;
+        let sent = on_schedule(&runtime, |_| {
             let bare = bare.clone();
             async move { bare.send().await }
-        }))?;
+        })?;
         // The first round warms up.
         if round > 0 {
             ours.push(asked.micros_at(0.99));
@@ -65,32 +65,29 @@ async fn ask(system: &ClassificationSystem, query: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The times of requests, each from when it was to be sent.
-async fn on_schedule<F>(mut send: impl FnMut(u32) -> F) -> anyhow::Result<Latencies>
+/// The times of requests, each from when it was to be sent. A thread of its own keeps the schedule, asleep in between: the
+/// timers of a runtime are too coarse for it, and a loop that watches the clock would take the processor from what is
+/// measured.
+fn on_schedule<F>(runtime: &Runtime, mut send: impl FnMut(u32) -> F) -> anyhow::Result<Latencies>
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    let mut under_way = JoinSet::new();
+    let mut under_way = Vec::with_capacity(N_REQUESTS as usize);
     let started = Instant::now();
     for number in 0..N_REQUESTS {
         let due = started + Duration::from_secs(1) / RATE * number;
-        // The timer of the runtime is too coarse for a schedule of a millisecond.
         while let Some(left) = due.checked_duration_since(Instant::now()) {
-            if left > Duration::from_millis(2) {
-                tokio::time::sleep(left - Duration::from_millis(2)).await;
-            } else {
-                tokio::task::yield_now().await;
-            }
+            std::thread::park_timeout(left);
         }
         let sending = send(number);
-        under_way.spawn(async move {
+        under_way.push(runtime.spawn(async move {
             sending.await?;
             anyhow::Ok(due.elapsed())
-        });
+        }));
     }
     let mut latencies = Latencies::new()?;
-    while let Some(answered) = under_way.join_next().await {
-        latencies.record(answered??);
+    for request in under_way {
+        latencies.record(runtime.block_on(request)??);
     }
     Ok(latencies)
 }

@@ -71,6 +71,8 @@ pub struct LlmClassifier {
     pub(super) counting: Counting,
     pub(super) batch_schema: Arc<ReplySchema>,
     schema: Arc<ReplySchema>,
+    /// As the embedded classifier has it, for readers that outlive a call.
+    taxonomy: Arc<Taxonomy>,
     clock: Arc<dyn Clock>,
     /// What else may change an answer, such as the names of the models.
     identity: String,
@@ -119,6 +121,7 @@ impl LlmClassifier {
         Ok(Self {
             prompts: Prompts::of(taxonomy)?,
             schema: single_schema(taxonomy),
+            taxonomy: Arc::new(taxonomy.clone()),
             batch_schema: batch_schema(taxonomy),
             options: LlmOptions::default(),
             counting: Counting::default(),
@@ -254,7 +257,7 @@ impl LlmClassifier {
             let _ = tell.send(said);
         };
         let cuts = self.options.early == EarlyAcceptance::Cut;
-        chat.readers = Some(Arc::new(EarlyReaders::new(self.taxonomy().clone(), cuts, tell)));
+        chat.readers = Some(Arc::new(EarlyReaders::new(self.taxonomy.clone(), cuts, tell)));
         let call = self.model.chat(&chat);
         tokio::pin!(call);
         let mut told = std::pin::pin!(told);
@@ -347,7 +350,7 @@ impl LlmClassifier {
         let taxonomy = self.taxonomy();
         let options = self.embedded.options();
         let model = if llm.model.is_empty() { "the language model" } else { &llm.model };
-        let classification = classification(said, seen, taxonomy, options, model, &prompt.system);
+        let classification = classification(said, seen, taxonomy, options, model, &prompt.runs);
         Verdict { classification, source: Source::Llm, llm: Some(Box::new(llm)) }
     }
 

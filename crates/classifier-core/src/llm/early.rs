@@ -14,7 +14,7 @@ pub(super) struct EarlyReaders<T> {
 }
 
 struct Shared<T> {
-    taxonomy: Taxonomy,
+    taxonomy: Arc<Taxonomy>,
     tell: Mutex<Option<T>>,
     /// Whether the rest is of no interest.
     cuts: bool,
@@ -27,7 +27,7 @@ struct EarlyReader<T> {
 }
 
 impl<T: FnOnce(Said) + Send + 'static> EarlyReaders<T> {
-    pub(super) fn new(taxonomy: Taxonomy, cuts: bool, tell: T) -> Self {
+    pub(super) fn new(taxonomy: Arc<Taxonomy>, cuts: bool, tell: T) -> Self {
         Self { shared: Arc::new(Shared { taxonomy, tell: Mutex::new(Some(tell)), cuts }) }
     }
 }
@@ -69,9 +69,10 @@ mod tests {
     #[track_caller]
     fn check(cuts: bool, pieces: &[&str], expected: &[(Option<usize>, Flow)]) {
         let (tell, told) = mpsc::channel();
-        let readers = EarlyReaders::new(Taxonomy::clinical_metabolomics(), cuts, move |said: Said| {
-            tell.send(said.category).unwrap();
-        });
+        let readers =
+            EarlyReaders::new(Arc::new(Taxonomy::clinical_metabolomics()), cuts, move |said: Said| {
+                tell.send(said.category).unwrap();
+            });
         let mut reader = readers.reader();
         let seen: Vec<_> = pieces.iter().map(|piece| (reader.read(piece), told.try_recv().ok())).collect();
         let seen: Vec<_> = seen.into_iter().map(|(flow, told)| (told, flow)).collect();
@@ -99,9 +100,10 @@ mod tests {
     #[test]
     fn of_two_attempts_one_tells() {
         let (tell, told) = mpsc::channel();
-        let readers = EarlyReaders::new(Taxonomy::clinical_metabolomics(), true, move |said: Said| {
-            tell.send(said.category).unwrap();
-        });
+        let readers =
+            EarlyReaders::new(Arc::new(Taxonomy::clinical_metabolomics()), true, move |said: Said| {
+                tell.send(said.category).unwrap();
+            });
         let reply = "{\"category\":\"GENERAL\",\"confidence\":0.9}";
         assert_eq!([readers.reader().read(reply), readers.reader().read(reply)], [Flow::Enough; 2]);
         assert_eq!(told.try_iter().count(), 1);

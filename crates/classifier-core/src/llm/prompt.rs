@@ -1,10 +1,12 @@
 //! Prompts: instructions from data files, and the stranger's words as data in a turn of their own.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::verdict::runs_of;
 use crate::classifier::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::taxonomy::Taxonomy;
@@ -18,6 +20,8 @@ pub(super) struct Prompt {
     pub(super) revision: Arc<str>,
     /// What the model is told.
     pub(super) system: Arc<str>,
+    /// All runs of words in it, by which a reply is found out that repeats it.
+    pub(super) runs: Arc<HashSet<Vec<String>>>,
 }
 
 /// A file of `data/prompts`.
@@ -81,7 +85,7 @@ impl File {
             .system
             .replace("{categories}", &categories)
             .replace("{examples}", &lines(examples.collect()));
-        Prompt { revision: self.revision.into(), system: system.into() }
+        Prompt { revision: self.revision.into(), runs: Arc::new(runs_of(&system)), system: system.into() }
     }
 }
 

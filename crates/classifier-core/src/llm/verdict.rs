@@ -18,7 +18,7 @@ pub(super) fn classification(
     taxonomy: &Taxonomy,
     options: &EmbeddedOptions,
     model: &str,
-    instructions: &str,
+    instructions: &HashSet<Vec<String>>,
 ) -> Classification {
     let categories = taxonomy.categories();
     let chosen = &categories[said.category];
@@ -116,15 +116,19 @@ fn uncertainty(
     of_the_answer.into_iter().filter_map(|(holds, it)| holds.then_some(it)).chain(of_the_question).collect()
 }
 
+/// All runs of several words in a text, for [`repeats`].
+pub(super) fn runs_of(text: &str) -> HashSet<Vec<String>> {
+    words(text).windows(LEAKING_WORDS).map(<[String]>::to_vec).collect()
+}
+
 /// Whether a text has several words in a row from the instructions, which are nobody's to read.
-fn repeats(text: &str, instructions: &str) -> bool {
-    let words = |text: &str| -> Vec<String> {
-        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-        words.map(str::to_lowercase).collect()
-    };
-    let (text, instructions) = (words(text), words(instructions));
-    let known: HashSet<&[String]> = instructions.windows(LEAKING_WORDS).collect();
-    text.windows(LEAKING_WORDS).any(|run| known.contains(run))
+fn repeats(text: &str, instructions: &HashSet<Vec<String>>) -> bool {
+    words(text).windows(LEAKING_WORDS).any(|run| instructions.contains(run))
+}
+
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -137,9 +141,9 @@ mod tests {
 
     fn answer(query: &str, said: &Said) -> Classification {
         let embedded = EmbeddedClassifier::built_in();
-        let instructions = "Decide where a question belongs and reply in JSON.";
+        let instructions = runs_of("Decide where a question belongs and reply in JSON.");
         let seen = embedded.classify(query);
-        classification(said, &seen, embedded.taxonomy(), embedded.options(), "m", instructions)
+        classification(said, &seen, embedded.taxonomy(), embedded.options(), "m", &instructions)
     }
 
     fn said(category: usize, confidence: f64) -> Said {
