@@ -58,7 +58,7 @@ pub(super) fn build(
     let counter = Arc::new(TokenCounter::for_model(&first.model));
     let (mut models, mut stacks) = (Vec::new(), Vec::new());
     for endpoint in &endpoints {
-        let (model, stack) = model_path(llm, endpoint, &prices, &ledger, clock)?;
+        let (model, stack) = model_path(config, endpoint, &prices, &ledger, clock)?;
         models.push(model);
         stacks.push(stack);
     }
@@ -125,18 +125,21 @@ fn check_thresholds(llm: &LlmConfig, classifier: &LlmClassifier) -> Result<()> {
 
 /// A model, from the inside out; `llm_optimizer`'s decorators say why in this order.
 fn model_path(
-    llm: &LlmConfig,
+    config: &Config,
     endpoint: &EndpointConfig,
     prices: &Arc<PriceTable>,
     ledger: &Arc<dyn Ledger>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(ModelPath, Arc<dyn ChatModel>)> {
+    let llm = &config.llm;
     let name = endpoint.model.clone();
     let provider = provider(llm, endpoint)?.build(clock.clone()).map_err(llm_error)?;
     let price = prices.require(&name).map_err(llm_error)?;
     let meter = Arc::new(Meter::new(provider, name.as_str(), prices.clone(), clock.clone()));
     let budgeted = Arc::new(Budgeted::new(meter.clone(), ledger.clone(), price));
     let breaker_config = BreakerConfig {
+        // Of the default of 2 s that is what suits chat models; who gives a slow model more time wants its answers.
+        slow_call: config.max_response_time.saturating_mul(3) / 4,
         failure_rate: llm.breaker_failure_rate,
         open_for: llm.breaker_open,
         open_for_most: llm.breaker_open.saturating_mul(30),
