@@ -56,7 +56,10 @@ const CHECKS: &[Check] = &[
     ("a call that is given up frees the model", cancel::by_hand),
     ("an answer that is enough cuts its call short", cancel::by_program),
     ("every question is answered within the default limit", answers::in_time),
-    ("with a generous limit the model answers", answers::with_time_enough),
+    (
+        "with a generous limit, and replies cut once they have answered, it is the model that answers",
+        answers::with_time_enough,
+    ),
 ];
 
 impl E2eLlm {

@@ -92,7 +92,7 @@ impl Program {
     /// Starts a process that asks the model whatever the embedded classifier thinks.
     pub(super) fn asking(&self, settings: Settings<'_>) -> anyhow::Result<Asking> {
         let mut command = self.command(&["classify", "--force-llm"], settings);
-        Asking::start(command.arg("-"))
+        Asking::start(command.arg("-").env("HP_LOG", "warn"))
     }
 
     fn command(&self, words: &[&str], settings: Settings<'_>) -> Command {
