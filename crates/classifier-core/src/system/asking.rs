@@ -106,8 +106,10 @@ impl Engine {
         let tell = Mutex::new(Some(tell));
         let early = |verdict: Verdict| {
             let tell = tell.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // OK to ignore: whoever asked may not wait any more.
-            tell.map(|tell| tell.send(verdict));
+            if let Some(tell) = tell {
+                // OK to ignore: whoever asked may not wait any more.
+                let _ = tell.send(verdict);
+            }
         };
         let request = question.request();
         if request.force_llm {

@@ -39,7 +39,9 @@ async fn ask(
     let tell = Mutex::new(Some(tell));
     let early = |verdict: Verdict| {
         let tell = tell.lock().unwrap().take();
-        tell.map(|tell| tell.send(verdict));
+        if let Some(tell) = tell {
+            tell.send(verdict).unwrap();
+        }
     };
     let request = Request::new("What is a metabolome?");
     let open = async {

@@ -150,9 +150,9 @@ async fn a_question_takes_few_tokens() {
         let replied = f64::from(counter.count_text(&reply(row)));
         let n = tokens(&counter, &preview.request) + replied;
         if preview.prompt == "compact-1" {
-            compact.push(n)
+            compact.push(n);
         } else {
-            few_shot.push(n)
+            few_shot.push(n);
         }
         with_schema.push(f64::from(counter.count_request(&preview.request)) + replied);
     }
