@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hp_base::Clock;
@@ -252,22 +252,23 @@ impl LlmClassifier {
         };
         let started = self.clock.now();
         let (tell, told) = tokio::sync::oneshot::channel();
-        let tell = move |said: Said| {
+        let tell = move |said: Said, began: Instant| {
             // OK to ignore: the call may have ended.
-            let _ = tell.send(said);
+            let _ = tell.send((said, began));
         };
         let cuts = self.options.early == EarlyAcceptance::Cut;
-        chat.readers = Some(Arc::new(EarlyReaders::new(self.taxonomy.clone(), cuts, tell)));
+        chat.readers =
+            Some(Arc::new(EarlyReaders::new(self.taxonomy.clone(), self.clock.clone(), cuts, tell)));
         let call = self.model.chat(&chat);
         tokio::pin!(call);
         let mut told = std::pin::pin!(told);
         let mut stands = None;
         let reply = tokio::select! {
             biased;
-            Ok(said) = &mut told => {
+            Ok((said, began)) = &mut told => {
                 let llm = LlmUse {
                     accepted_early: true,
-                    time_to_first_token: self.clock.now().saturating_duration_since(started),
+                    time_to_first_token: began.saturating_duration_since(started),
                     ..self.llm_use(prompt, None)
                 };
                 let verdict = self.verdict(&said, seen, prompt, llm);

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use hp_base::Clock;
 use llm_optimizer::{Flow, JsonPrefix, ReplyReader, ReplyReaders};
 
 use super::reply::{Said, read_early};
@@ -15,6 +17,7 @@ pub(super) struct EarlyReaders<T> {
 
 struct Shared<T> {
     taxonomy: Arc<Taxonomy>,
+    clock: Arc<dyn Clock>,
     tell: Mutex<Option<T>>,
     /// Whether the rest is of no interest.
     cuts: bool,
@@ -23,32 +26,40 @@ struct Shared<T> {
 struct EarlyReader<T> {
     shared: Arc<Shared<T>>,
     prefix: JsonPrefix,
+    /// When the first piece has come.
+    began: Option<Instant>,
     has_told: bool,
 }
 
-impl<T: FnOnce(Said) + Send + 'static> EarlyReaders<T> {
-    pub(super) fn new(taxonomy: Arc<Taxonomy>, cuts: bool, tell: T) -> Self {
-        Self { shared: Arc::new(Shared { taxonomy, tell: Mutex::new(Some(tell)), cuts }) }
+impl<T: FnOnce(Said, Instant) + Send + 'static> EarlyReaders<T> {
+    pub(super) fn new(taxonomy: Arc<Taxonomy>, clock: Arc<dyn Clock>, cuts: bool, tell: T) -> Self {
+        Self { shared: Arc::new(Shared { taxonomy, clock, tell: Mutex::new(Some(tell)), cuts }) }
     }
 }
 
-impl<T: FnOnce(Said) + Send + 'static> ReplyReaders for EarlyReaders<T> {
+impl<T: FnOnce(Said, Instant) + Send + 'static> ReplyReaders for EarlyReaders<T> {
     fn reader(&self) -> Box<dyn ReplyReader> {
-        Box::new(EarlyReader { shared: Arc::clone(&self.shared), prefix: JsonPrefix::new(), has_told: false })
+        Box::new(EarlyReader {
+            shared: Arc::clone(&self.shared),
+            prefix: JsonPrefix::new(),
+            began: None,
+            has_told: false,
+        })
     }
 }
 
-impl<T: FnOnce(Said) + Send> ReplyReader for EarlyReader<T> {
+impl<T: FnOnce(Said, Instant) + Send> ReplyReader for EarlyReader<T> {
     fn read(&mut self, piece: &str) -> Flow {
         if self.has_told {
             return Flow::Continue;
         }
+        let began = *self.began.get_or_insert_with(|| self.shared.clock.now());
         self.prefix.push(piece);
         let Some(said) = read_early(&self.prefix, &self.shared.taxonomy) else { return Flow::Continue };
         self.has_told = true;
         let tell = self.shared.tell.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(tell) = tell {
-            tell(said);
+            tell(said, began);
         }
         if self.shared.cuts { Flow::Enough } else { Flow::Continue }
     }
@@ -64,15 +75,24 @@ impl<T> fmt::Debug for EarlyReaders<T> {
 mod tests {
     use std::sync::mpsc;
 
+    use hp_base::ManualClock;
+
     use super::*;
+
+    fn taxonomy() -> Arc<Taxonomy> {
+        Arc::new(Taxonomy::clinical_metabolomics())
+    }
+
+    fn clock() -> Arc<dyn Clock> {
+        Arc::new(ManualClock::new())
+    }
 
     #[track_caller]
     fn check(cuts: bool, pieces: &[&str], expected: &[(Option<usize>, Flow)]) {
         let (tell, told) = mpsc::channel();
-        let readers =
-            EarlyReaders::new(Arc::new(Taxonomy::clinical_metabolomics()), cuts, move |said: Said| {
-                tell.send(said.category).unwrap();
-            });
+        let readers = EarlyReaders::new(taxonomy(), clock(), cuts, move |said: Said, _| {
+            tell.send(said.category).unwrap();
+        });
         let mut reader = readers.reader();
         let seen: Vec<_> = pieces.iter().map(|piece| (reader.read(piece), told.try_recv().ok())).collect();
         let seen: Vec<_> = seen.into_iter().map(|(flow, told)| (told, flow)).collect();
@@ -100,10 +120,9 @@ mod tests {
     #[test]
     fn of_two_attempts_one_tells() {
         let (tell, told) = mpsc::channel();
-        let readers =
-            EarlyReaders::new(Arc::new(Taxonomy::clinical_metabolomics()), true, move |said: Said| {
-                tell.send(said.category).unwrap();
-            });
+        let readers = EarlyReaders::new(taxonomy(), clock(), true, move |said: Said, _| {
+            tell.send(said.category).unwrap();
+        });
         let reply = "{\"category\":\"GENERAL\",\"confidence\":0.9}";
         assert_eq!([readers.reader().read(reply), readers.reader().read(reply)], [Flow::Enough; 2]);
         assert_eq!(told.try_iter().count(), 1);
