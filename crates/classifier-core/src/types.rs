@@ -143,18 +143,18 @@ pub struct Metadata {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LlmUse {
     /// The model that has replied.
-    pub model: String,
+    pub model: Option<String>,
     /// The prompt that was used, with its revision.
     pub prompt: String,
     /// Whether that was the prompt of fewer tokens.
     pub compact: bool,
     /// Requests sent for the reply, those in vain included.
-    pub n_calls: u32,
+    pub n_calls: Option<u32>,
     /// By what means the reply was held to its form: `json_schema`, `tool`, `json_object` or `prompt`.
     pub reply_form: Option<&'static str>,
-    /// Whether a second request was sent because the first was late.
+    /// Whether a second request was sent because the first was late, as far as the end of the reply has told.
     pub hedged: bool,
-    /// Whether the model asked first could not answer.
+    /// Whether the model asked first could not answer, as far as the end of the reply has told.
     pub fallback: bool,
     /// Whether the reply was asked for once more because it was not valid.
     pub repaired: bool,

@@ -121,7 +121,7 @@ fn role(root: &Json, name: &str, property: &Json) -> Role {
         || property.get("items").is_some_and(|items| self::kind(resolve(root, items)) == "object");
     if kind == "array" && holds_objects() {
         Role::Items
-    } else if has(&["alternative", "secondary"]) {
+    } else if has(&["alternative", "secondary"]) || name == "also" {
         Role::Alternative
     } else if has(&["confidence", "probability", "certainty", "score"]) {
         Role::Confidence

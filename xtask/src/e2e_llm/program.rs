@@ -40,7 +40,7 @@ pub(super) struct Checked {
 #[derive(Debug, Deserialize)]
 pub(super) struct LlmUse {
     pub(super) reply_form: Option<String>,
-    pub(super) n_calls: u32,
+    pub(super) n_calls: Option<u32>,
     pub(super) accepted_early: bool,
     pub(super) time_to_first_token_ms: f64,
     pub(super) input_tokens: Option<u32>,
@@ -198,8 +198,8 @@ impl fmt::Display for LlmUse {
         if self.accepted_early {
             write!(formatter, ", accepted early")?;
         }
-        if self.n_calls > 1 {
-            write!(formatter, ", {} calls", self.n_calls)?;
+        if let Some(n_calls) = self.n_calls.filter(|&n| n > 1) {
+            write!(formatter, ", {n_calls} calls")?;
         }
         Ok(())
     }

@@ -228,7 +228,7 @@ impl LlmClassifier {
             Ok(mut verdict) => {
                 if let Some(llm) = &mut verdict.llm {
                     llm.repaired = true;
-                    llm.n_calls += 1;
+                    llm.n_calls = llm.n_calls.map(|n| n + 1);
                 }
                 Ok(verdict)
             }
@@ -350,7 +350,7 @@ impl LlmClassifier {
     ) -> Verdict {
         let taxonomy = self.taxonomy();
         let options = self.embedded.options();
-        let model = if llm.model.is_empty() { "the language model" } else { &llm.model };
+        let model = llm.model.as_deref().unwrap_or("the language model");
         let classification = classification(said, seen, taxonomy, options, model, &prompt.runs);
         Verdict { classification, source: Source::Llm, llm: Some(Box::new(llm)) }
     }
@@ -360,10 +360,10 @@ impl LlmClassifier {
         let usage = reply.and_then(|reply| reply.usage);
         let tokens = |of: fn(Usage) -> u32| usage.map(of);
         LlmUse {
-            model: report.map_or_else(String::new, |report| report.model.to_string()),
+            model: report.map(|report| report.model.to_string()),
             prompt: prompt.revision.to_string(),
             compact: prompt.revision == self.prompts.compact.revision,
-            n_calls: report.map_or(1, |report| report.n_attempts),
+            n_calls: report.map(|report| report.n_attempts),
             reply_form: report.and_then(|report| report.schema_support).and_then(reply_form),
             hedged: report.is_some_and(|report| report.is_hedged),
             fallback: report.is_some_and(|report| report.is_fallback),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cache_tiers::normalize;
 use classifier_core::dataset::{self, Row};
-use classifier_core::{Answer, ClassificationSystem, Request};
+use classifier_core::{Answer, ClassificationSystem, Request, Source};
 use llm_sim::{Brain, Config, Simulator};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -91,6 +91,19 @@ async fn ask_all(
             Some(answered) => given.push(answered.unwrap()),
             None => return given,
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_asks_for_two_categories_is_a_hybrid() {
+    let flags = [("classifier_mode", "llm"), ("early_acceptance", "off")];
+    let world = World::new(Config::default(), &flags).await;
+    for (label, is_hybrid) in [("HYBRID", true), ("GENERAL", false)] {
+        let row = ROWS.iter().find(|row| row.label == label).unwrap();
+        let answer = world.system.classify(&Request::new(&row.query)).await.unwrap();
+        assert_eq!((answer.metadata.source, answer.classification.hybrid), (Source::Llm, is_hybrid));
+        let second = &answer.classification.alternative_categories[0];
+        assert!(!is_hybrid || second.category.as_str() == "REAL_TIME", "{answer:?}");
     }
 }
 

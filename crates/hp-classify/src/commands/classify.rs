@@ -153,7 +153,8 @@ impl Asker<'_> {
             writeln!(out, "  {DIM}careful{DIM:#}    {}", names.join(", "))?;
         }
         let source = serde_json::to_string(&metadata.source)?;
-        let model = metadata.llm.as_ref().map(|llm| format!(" ({})", printable(&llm.model)));
+        let model = metadata.llm.as_ref().and_then(|llm| llm.model.as_deref());
+        let model = model.map(|model| format!(" ({})", printable(model)));
         writeln!(
             out,
             "  {DIM}answered{DIM:#}   in {} by {}{}",

@@ -36,7 +36,7 @@ pub(crate) fn run(action: &ConfigAction, layers: &Layers, json: bool) -> anyhow:
         ConfigAction::Check => {
             let config = layers.resolve()?.config;
             let classifier = embedded_classifier(&config)?;
-            check_redis(config)?;
+            check_servers(config)?;
             let taxonomy = classifier.taxonomy();
             let n_categories = taxonomy.categories().len();
             let n_rows = classifier.n_training_rows();
@@ -60,11 +60,16 @@ pub(crate) fn run(action: &ConfigAction, layers: &Layers, json: bool) -> anyhow:
     Ok(())
 }
 
-/// Refuses what is said of Redis if it cannot be used. Whether a server answers is another matter.
-fn check_redis(mut config: Config) -> anyhow::Result<()> {
+/// Refuses what is said of Redis and of language models if it cannot be used. Whether a server answers is another matter.
+fn check_servers(mut config: Config) -> anyhow::Result<()> {
     // Nothing else is to be opened for this.
     config.l2.enabled = false;
-    let classifier = Arc::new(EmbeddedClassifier::built_in());
-    ClassificationSystem::builder(&config).with_classifier(classifier).build()?;
+    let builder = ClassificationSystem::builder(&config);
+    let builder = if config.llm.is_asked_for() {
+        builder
+    } else {
+        builder.with_classifier(Arc::new(EmbeddedClassifier::built_in()))
+    };
+    builder.build()?;
     Ok(())
 }

@@ -45,7 +45,8 @@ pub(super) fn check(action: &LlmAction, config: &Config, json: bool) -> anyhow::
             writeln!(out, "{told}")?;
             return Ok(());
         }
-        writeln!(out, "{BOLD}{}{BOLD:#} answers: {}", printable(&llm.model), classification.category)?;
+        let model = printable(llm.model.as_deref().unwrap_or_default());
+        writeln!(out, "{BOLD}{model}{BOLD:#} answers: {}", classification.category)?;
         for (name, value) in told(&llm, took, config.max_response_time) {
             writeln!(out, "  {DIM}{name:<14}{DIM:#} {value}")?;
         }
@@ -73,9 +74,10 @@ fn told(llm: &LlmUse, took: Duration, limit: Duration) -> Vec<(&'static str, Str
     };
     let cost = llm.cost_micros.map_or("not known".to_owned(), |micros| MicroDollars(micros).to_string());
     let calls = match (llm.n_calls, llm.repaired) {
-        (1, false) => "1".to_owned(),
-        (n, false) => format!("{n}; what the server refused is not tried again"),
-        (n, true) => format!("{n}; the first reply was no answer"),
+        (None, _) => "not known".to_owned(),
+        (Some(1), false) => "1".to_owned(),
+        (Some(n), false) => format!("{n}; what the server refused is not tried again"),
+        (Some(n), true) => format!("{n}; the first reply was no answer"),
     };
     vec![
         ("time", format!("{}, {verdict} max_response_time_ms ({limit})", terminal::time(took))),

@@ -4,5 +4,7 @@ mod bulk;
 #[cfg(feature = "disk")]
 mod caches;
 mod cli;
+#[cfg(feature = "llm")]
+mod llm;
 #[cfg(feature = "remote")]
 mod replicas;

@@ -72,6 +72,17 @@ fn a_schema_that_refers_to_itself_ends() {
 }
 
 #[test]
+fn another_category_that_fits_is_told_where_there_is_a_place_for_it() {
+    for name in ["alternative_category", "secondary", "also"] {
+        let schema = format!(r#"{{"type":"object","properties":{{"{name}":{{"type":["string","null"]}}}}}}"#);
+        let schema: Json = serde_json::from_str(&schema).unwrap();
+        let told = |alternative| reply(Some(&schema), &[answered(1, "A", alternative)], false);
+        assert_eq!(told(Some("B")), format!(r#"{{"{name}":"B"}}"#));
+        assert_eq!(told(None), format!(r#"{{"{name}":null}}"#));
+    }
+}
+
+#[test]
 fn categories_are_those_of_the_schema() {
     let schema: Json = serde_json::from_str(
         r#"{"type":"object","properties":{"results":{"type":"array","items":{"type":"object","properties":

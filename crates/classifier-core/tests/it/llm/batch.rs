@@ -140,7 +140,7 @@ async fn one_call_is_shared_by_all_who_are_in_it() {
         // A sixth of 201, 100, 21 and 31, rounded up.
         assert_eq!((llm.input_tokens, llm.cached_input_tokens), (Some(34), Some(17)));
         assert_eq!((llm.output_tokens, llm.cost_micros), (Some(4), Some(6)));
-        assert_eq!((llm.n_calls, llm.compact, llm.model.as_str()), (1, false, "scripted-1"));
+        assert_eq!((llm.n_calls, llm.compact, llm.model.as_deref()), (Some(1), false, Some("scripted-1")));
     }
 }
 

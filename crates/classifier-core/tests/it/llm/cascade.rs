@@ -156,7 +156,7 @@ async fn what_is_no_answer_is_asked_for_once_more_with_the_fuller_prompt() {
             ("REAL_TIME", None)
         );
         let llm = verdict.llm.unwrap();
-        assert_eq!((llm.repaired, llm.n_calls, llm.prompt.as_str()), (true, 2, "few-shot-1"), "{what}");
+        assert_eq!((llm.repaired, llm.n_calls, llm.prompt.as_str()), (true, Some(2), "few-shot-1"), "{what}");
         let [first, second] = &model.asked()[..] else { panic!("not asked twice: {what}") };
         assert_ne!(first.messages[0], second.messages[0]);
         assert!(second.messages[0].text.contains("Examples:"));

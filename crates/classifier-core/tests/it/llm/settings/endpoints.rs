@@ -107,7 +107,7 @@ async fn llm_fallback_models_are_asked_in_turn() {
     let Answer { classification, metadata } = with.ask(QUERY).await;
     assert_eq!((classification.category.as_str(), metadata.degraded), ("REAL_TIME", false));
     let llm = metadata.llm.unwrap();
-    assert_eq!((llm.model.as_str(), llm.fallback), ("model-3", true));
+    assert_eq!((llm.model.as_deref(), llm.fallback), (Some("model-3"), true));
     let names: Vec<Value> = server.asked().into_iter().map(|asked| asked.body["model"].clone()).collect();
     assert_eq!(names, ["model-1", "model-2", "model-3"]);
     let stats = with.system.llm().unwrap().models();
@@ -132,7 +132,7 @@ async fn another_provider_is_asked_last() {
     let with_file = [&flags[..], &[("llm_fallback_api_key_file", path.to_str().unwrap())]].concat();
     for (flags, key) in [(&flags[..], "sk-2"), (&with_file, "sk-file")] {
         let answer = built(&first, flags).ask(QUERY).await;
-        assert_eq!(answer.metadata.llm.unwrap().model, "deployment-2");
+        assert_eq!(answer.metadata.llm.unwrap().model.as_deref(), Some("deployment-2"));
         let asked = second.asked().pop().unwrap();
         assert!(asked.path.starts_with("/openai/deployments/deployment-2/"), "{}", asked.path);
         assert_eq!(asked.headers["api-key"], key);
