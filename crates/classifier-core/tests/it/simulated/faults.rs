@@ -60,7 +60,12 @@ async fn each_fault_alone_costs_nobody_an_answer() {
         assert_eq!(outcome.given.len(), 200);
         assert!(slowest(&outcome.given) <= LIMIT, "{fault:?}: {:?}", slowest(&outcome.given));
         let is_degraded = outcome.given.iter().any(|given| given.answer.metadata.degraded);
-        assert!(outcome.has_opened || !is_degraded, "{fault:?} fails calls and opens no breaker");
+        // Who is told when to come back sends nothing until then, so there may be too few failures to open anything.
+        let is_held_back = fault == Fault::RateLimitedRetryAfter;
+        assert!(
+            outcome.has_opened || !is_degraded || is_held_back,
+            "{fault:?} fails calls and opens no breaker"
+        );
         if let Some((n, most)) = outcome.while_open {
             assert!(
                 n <= most,
