@@ -4,4 +4,6 @@ mod pattern;
 mod prepare;
 
 pub(crate) use pattern::{PatternSet, PatternSetBuilder, Scan};
-pub(crate) use prepare::{Prepared, RECENT_YEAR, is_invisible};
+#[cfg(feature = "llm")]
+pub(crate) use prepare::is_invisible;
+pub(crate) use prepare::{Prepared, RECENT_YEAR};
