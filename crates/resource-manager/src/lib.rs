@@ -1,0 +1,2 @@
+//! Living within one's means: admission under a limit that finds itself, worker threads, buffers, probes of the machine
+//! and the process, and advice on how many replicas there should be.
