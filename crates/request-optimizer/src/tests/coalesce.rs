@@ -326,6 +326,34 @@ fn the_oldest_go_when_too_many_are_kept() {
 }
 
 #[test]
+fn an_expired_value_is_dropped_when_others_come() {
+    let clock = Arc::new(ManualClock::new());
+    let coalescer =
+        Coalescer::<u32, Arc<u32>, String>::new(keeping(Duration::from_secs(5), 10), clock.clone());
+    let ask = |key| {
+        let run = coalescer.run(key, Waiter::default(), |_| async move { Ok(Arc::new(key)) });
+        Arc::downgrade(&run.now_or_never().unwrap().unwrap().value)
+    };
+    let expired = ask(1);
+    assert!(expired.upgrade().is_some(), "it is kept");
+    clock.advance(Duration::from_secs(5));
+    ask(2);
+    assert!(expired.upgrade().is_none());
+}
+
+#[test]
+fn forgetting_leaves_no_trace_that_would_be_counted() {
+    let (coalescer, _) = coalescer(keeping(Duration::from_secs(5), 2));
+    for key in 1..=5 {
+        assert_eq!(ask_now(&coalescer, key, key), flown(key, Role::Led));
+        if key == 1 {
+            coalescer.forget(&key);
+        }
+    }
+    assert_eq!(coalescer.stats().n_kept, 2);
+}
+
+#[test]
 fn what_was_forgotten_is_not_given_to_who_comes_later() {
     let (coalescer, _) = coalescer(keeping(Duration::from_secs(5), 10));
     for forget in [|c: &Coalescer<u32, u32, String>| c.forget(&1), Coalescer::forget_all] {
