@@ -218,6 +218,7 @@ proptest! {
             world.settle();
             prop_assert!(coalescer.stats().n_kept <= 2);
         }
+        world.settle();
         let mut n_left = world.requests.len();
         while n_left > 0 {
             world.end_one(n_left, if n_left.is_multiple_of(3) { End::Badly } else { End::Well });
