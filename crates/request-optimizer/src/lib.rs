@@ -2,16 +2,19 @@
 //!
 //! # Nouns
 //!
+//! - [`Lanes`] hold what waits, and say who goes next.
 //! - A [`Coalescer`] lets one of several equal requests compute, and gives its value to all.
 //! - An [`Urgency`] is a priority that can rise while a request waits.
 
 mod coalesce;
+mod lanes;
 mod sync;
 mod urgency;
 
 pub use coalesce::{
     CoalesceError, Coalescer, CoalescerConfig, CoalescerStats, Flown, OnFailure, Role, Waiter,
 };
+pub use lanes::{ItemId, Lanes, LanesConfig, PerLane, Pick, Place, Pushed, Waiting};
 pub use urgency::Urgency;
 
 #[cfg(test)]
