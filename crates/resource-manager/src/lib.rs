@@ -1,2 +1,6 @@
 //! Living within one's means: admission under a limit that finds itself, worker threads, buffers, probes of the machine
 //! and the process, and advice on how many replicas there should be.
+
+mod probe;
+
+pub use probe::{NoProbe, ResourceMonitor, ResourceProbe, Resources, Subscription, SystemProbe, n_cpus};
