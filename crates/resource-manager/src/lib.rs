@@ -1,6 +1,11 @@
 //! Living within one's means: admission under a limit that finds itself, worker threads, buffers, probes of the machine
 //! and the process, and advice on how many replicas there should be.
 
+mod pressure;
 mod probe;
 
+pub use pressure::{
+    Level, LogPressure, Pressure, PressureChange, PressureConfig, PressureControl, PressureResponse,
+    PressureState, PressureStats,
+};
 pub use probe::{NoProbe, ResourceMonitor, ResourceProbe, Resources, Subscription, SystemProbe, n_cpus};
