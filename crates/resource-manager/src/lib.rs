@@ -3,9 +3,12 @@
 
 mod pressure;
 mod probe;
+mod sync;
+mod workers;
 
 pub use pressure::{
     Level, LogPressure, Pressure, PressureChange, PressureConfig, PressureControl, PressureResponse,
     PressureState, PressureStats,
 };
 pub use probe::{NoProbe, ResourceMonitor, ResourceProbe, Resources, Subscription, SystemProbe, n_cpus};
+pub use workers::{WorkerError, WorkerPool, WorkerPoolConfig, WorkerStats};
