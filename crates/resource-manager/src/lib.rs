@@ -1,11 +1,13 @@
 //! Living within one's means: admission under a limit that finds itself, worker threads, buffers, probes of the machine
 //! and the process, and advice on how many replicas there should be.
 
+mod buffers;
 mod pressure;
 mod probe;
 mod sync;
 mod workers;
 
+pub use buffers::{BufferPool, BufferStats, PooledBuffer, ShrinkBuffers};
 pub use pressure::{
     Level, LogPressure, Pressure, PressureChange, PressureConfig, PressureControl, PressureResponse,
     PressureState, PressureStats,
