@@ -14,3 +14,5 @@ pub use pressure::{
 };
 pub use probe::{NoProbe, ResourceMonitor, ResourceProbe, Resources, Subscription, SystemProbe, n_cpus};
 pub use workers::{WorkerError, WorkerPool, WorkerPoolConfig, WorkerStats};
+mod scaling;
+pub use scaling::{Advice, Observation, ScalingAction, ScalingAdvisor, ScalingConfig, ScalingReason};
