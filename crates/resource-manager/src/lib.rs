@@ -15,4 +15,10 @@ pub use pressure::{
 pub use probe::{NoProbe, ResourceMonitor, ResourceProbe, Resources, Subscription, SystemProbe, n_cpus};
 pub use workers::{WorkerError, WorkerPool, WorkerPoolConfig, WorkerStats};
 mod scaling;
+mod admission;
+#[cfg(feature = "contract")]
+pub mod contract;
+pub use admission::{
+    AdaptiveAdmission, Admission, AdmissionConfig, AdmissionStats, Applicant, NoAdmission, Outcome, Permit,
+    RejectCounts, RejectReason, Rejected,
 pub use scaling::{Advice, Observation, ScalingAction, ScalingAdvisor, ScalingConfig, ScalingReason};
