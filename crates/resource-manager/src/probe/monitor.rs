@@ -108,7 +108,7 @@ impl ResourceMonitor {
         self.shared.lock().n_samples
     }
 
-    /// Takes a sample on this thread, for the subscribers too. It takes some 0.1 ms; the time a task waits for the
+    /// Takes a sample on this thread, for the subscribers too. It takes some 0.3 ms; the time a task waits for the
     /// runtime is the one that was measured last.
     pub fn sample_now(&self) -> Resources {
         self.shared.sample()
