@@ -11,6 +11,7 @@ mod model;
 mod process;
 mod system;
 mod timer;
+mod traffic;
 
 mod figure;
 mod rounds;
@@ -47,6 +48,10 @@ enum Part {
     LlmEarly,
     LlmTokens,
     LlmOverhead,
+    Batching,
+    Overload,
+    Tasks,
+    Memory,
 }
 
 /// All there are.
@@ -85,6 +90,11 @@ pub const BENCHMARKS: &[Benchmark] = &[
         name: "llm",
         description: "the path to a language model, against a simulated provider: tokens, early answers, overhead",
         parts: &[Part::LlmTokens, Part::LlmEarly, Part::LlmOverhead],
+    },
+    Benchmark {
+        name: "traffic",
+        description: "many who ask at once: batching, 64 tasks, a million requests, and two minutes of overload",
+        parts: &[Part::Batching, Part::Tasks, Part::Memory, Part::Overload],
     },
 ];
 
@@ -142,6 +152,12 @@ impl Part {
             Self::LlmOverhead => {
                 "asking a language model through the whole path and through a bare client, 1,000 times a second"
             }
+            Self::Batching => "asking a slow language model by a hundred users, with and without batching",
+            Self::Overload => {
+                "asking up to twenty times what a language model can take; this takes two minutes"
+            }
+            Self::Tasks => "asking for cached answers by one task and by 64",
+            Self::Memory => "asking a million times, and looking at memory",
             Self::Tiered => "writing to and reading from all three tiers",
         }
     }
@@ -161,6 +177,10 @@ impl Part {
             Self::LlmTokens => llm::tokens(questions),
             Self::LlmEarly => llm::early(questions),
             Self::LlmOverhead => llm::overhead(questions),
+            Self::Batching => traffic::batching(),
+            Self::Overload => traffic::overload(),
+            Self::Tasks => traffic::tasks(questions),
+            Self::Memory => traffic::memory(questions),
         }
     }
 }
@@ -178,12 +198,13 @@ mod tests {
     #[test]
     fn no_part_is_measured_twice() {
         use Part::{
-            Embedded, Entry, L1, L2, L3, LlmEarly, LlmOverhead, LlmTokens, Model, Process, System, Tiered,
-            Timer,
+            Batching, Embedded, Entry, L1, L2, L3, LlmEarly, LlmOverhead, LlmTokens, Memory, Model, Overload,
+            Process, System, Tasks, Tiered, Timer,
         };
         let llm = [LlmTokens, LlmEarly, LlmOverhead];
         let all = [Timer, Embedded, System, L1, Process, Model, Entry, L2, L3, Tiered];
-        check(&[], &[&all[..], &llm].concat());
+        let traffic = [Batching, Tasks, Memory, Overload];
+        check(&[], &[&all[..], &llm, &traffic].concat());
         check(&["llm"], &llm);
         check(&["classify", "l1"], &[Timer, Embedded, System, L1, Process, Model]);
         check(&["l1", "system"], &[Timer, System, L1]);

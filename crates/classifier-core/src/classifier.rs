@@ -44,6 +44,18 @@ pub trait Classifier: Debug + Send + Sync + 'static {
 
 const _: Option<&dyn Classifier> = None;
 
+/// A classifier that answers many questions for less than so many times one.
+#[async_trait]
+pub trait BatchClassifier: Classifier {
+    /// Classifies many questions, and gives the answers in their order, one for each.
+    ///
+    /// # Errors
+    /// By question, as [`classify`](Classifier::classify).
+    async fn classify_many(&self, requests: &[Request<'_>]) -> Vec<Result<Verdict>>;
+}
+
+const _: Option<&dyn BatchClassifier> = None;
+
 /// Who is told an answer before the classifier is done.
 pub type EarlyAnswer<'a> = dyn Fn(Verdict) + Send + Sync + 'a;
 

@@ -20,6 +20,10 @@ pub enum ErrorKind {
     Llm,
     /// A classifier had no answer in time, and there is none to fall back on.
     OutOfTime,
+    /// A classifier has no room for the question, and there is none to fall back on.
+    Overloaded,
+    /// The system is being shut down, and there is no classifier to fall back on.
+    Closed,
     /// A file that was named does not exist.
     NotFound,
     /// Reading or writing failed.

@@ -46,14 +46,19 @@ mod error;
 mod lexicon;
 mod text;
 
-pub use classifier::{Classifier, Context, EarlyAnswer, Request, Verdict};
+pub use classifier::{BatchClassifier, Classifier, Context, EarlyAnswer, Request, Verdict};
 pub use config::Config;
 pub use embedded::{EmbeddedClassifier, EmbeddedOptions, TrainOptions, TrainReport, Trained, train};
 pub use error::{Error, ErrorKind, Result, nearest};
+pub use hp_base::{Deadline, Priority};
 #[cfg(feature = "llm")]
 pub use llm::{Cascade, CategoryCounts, LlmClassifier, LlmOptions, LlmStats, PromptPreview, Thresholds};
 pub use system::{
-    Answer, AnswerCodec, CachedAnswer, ClassificationSystem, MissingCache, SystemBuilder, embedded_classifier,
+    AnswerCodec, BenchmarkReport, CachedAnswer, ClassificationSystem, CoalescingStats, GateStats,
+    HighPerformanceClassificationSystem, HighPerformanceConfig, MissingCache, Outcome, Recommendation,
+    RecommendationPriority, RequestStats, ResourceStats, ResponseTimes, STEPS, ShutdownReport, SourceCounts,
+    Step, SystemBuilder, SystemStats, create_high_performance_system, embedded_classifier,
+    high_performance_classification_context,
 };
 #[cfg(feature = "llm")]
 pub use system::{Estimate, LlmPath, ModelStats, ledger};

@@ -135,6 +135,9 @@ pub struct Metadata {
     pub degraded: bool,
     /// What did not help.
     pub degraded_reason: Option<DegradedReason>,
+    /// When it may be worth while to ask again, in milliseconds, where there was no room for the question.
+    #[serde(rename = "retry_after_ms", serialize_with = "as_milliseconds_if_any")]
+    pub retry_after: Option<Duration>,
     /// What asking a language model took, where one has given this answer just now.
     pub llm: Option<Box<LlmUse>>,
 }
@@ -160,6 +163,8 @@ pub struct LlmUse {
     pub repaired: bool,
     /// Whether the answer was accepted before the reply was complete.
     pub accepted_early: bool,
+    /// Questions that the reply has answered; tokens and costs are this question's share.
+    pub batch_size: u32,
     /// From the request to the first piece of the reply, in milliseconds.
     #[serde(rename = "time_to_first_token_ms", serialize_with = "as_milliseconds")]
     pub time_to_first_token: Duration,
@@ -228,6 +233,10 @@ pub enum DegradedReason {
     BudgetUnknown,
     /// A classifier has failed in a way that is no one's to foresee.
     Failed,
+    /// More questions are waiting than can be answered in time; `retry_after_ms` says when there may be room.
+    Overloaded,
+    /// The system is being shut down and asks nobody any more.
+    ShuttingDown,
 }
 
 /// Something that made an answer cheaper or faster than a plain computation.
@@ -235,16 +244,18 @@ pub enum DegradedReason {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Optimization {
-    /// The answer came from the L1 cache.
-    L1Cache,
-    /// The answer came from the L2 cache.
-    L2Cache,
-    /// The answer came from the L3 cache.
-    L3Cache,
+    /// The answer came from a cache; [`Metadata::cache_level`] says from which.
+    MultiLevelCache,
+    /// The answer was worked out for an equal question that was asked at the same time, or just before.
+    RequestDeduplication,
+    /// The answer was worked out in one call with those to other questions.
+    RequestBatching,
+    /// The answer is kept for those who ask the same.
+    ResultCaching,
     /// The embedded classifier was sure enough that nothing slower was asked.
     EmbeddedClassifier,
-    /// The answer was worked out for an equal question that was asked at the same time.
-    Deduplication,
+    /// A language model was asked by one or more of the means that follow.
+    LlmOptimization,
     /// The answer was accepted while the reply was still being written.
     Streaming,
     /// The provider had part of the prompt worked out already, by its own count.
@@ -260,12 +271,13 @@ pub enum Optimization {
 pub struct Optimizations(u32);
 
 impl Optimizations {
-    const ALL: [Optimization; 9] = [
-        Optimization::L1Cache,
-        Optimization::L2Cache,
-        Optimization::L3Cache,
+    const ALL: [Optimization; 10] = [
+        Optimization::MultiLevelCache,
+        Optimization::RequestDeduplication,
+        Optimization::RequestBatching,
+        Optimization::ResultCaching,
         Optimization::EmbeddedClassifier,
-        Optimization::Deduplication,
+        Optimization::LlmOptimization,
         Optimization::Streaming,
         Optimization::PromptCaching,
         Optimization::TokenOptimization,
@@ -275,11 +287,9 @@ impl Optimizations {
     /// What the source of an answer tells by itself.
     pub(crate) const fn of(source: Source) -> Self {
         Self(0).with(match source {
-            Source::L1 => Optimization::L1Cache,
-            Source::L2 => Optimization::L2Cache,
-            Source::L3 => Optimization::L3Cache,
+            Source::L1 | Source::L2 | Source::L3 => Optimization::MultiLevelCache,
             Source::Embedded => Optimization::EmbeddedClassifier,
-            Source::Coalesced => Optimization::Deduplication,
+            Source::Coalesced => Optimization::RequestDeduplication,
             Source::Llm => return Self(0),
         })
     }
@@ -336,6 +346,13 @@ impl Serialize for RequestId {
     }
 }
 
-fn as_milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_nanos() as f64 / 1e6)
+}
+
+fn as_milliseconds_if_any<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => as_milliseconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }

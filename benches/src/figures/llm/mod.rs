@@ -7,4 +7,5 @@ mod tokens;
 
 pub(super) use early::measure as early;
 pub(super) use overhead::measure as overhead;
+pub(super) use provider::Provider;
 pub(super) use tokens::measure as tokens;

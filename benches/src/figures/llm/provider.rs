@@ -9,15 +9,15 @@ use classifier_core::{ClassificationSystem, Config};
 use tempfile::TempDir;
 
 /// A running `llm-sim`; it ends with this.
-pub(super) struct Provider {
+pub(in crate::figures) struct Provider {
     child: Child,
     /// The address to ask, without a slash at the end.
-    pub(super) url: String,
+    pub(in crate::figures) url: String,
     folder: TempDir,
 }
 
 impl Provider {
-    pub(super) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+    pub(in crate::figures) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("cannot tell where this program is")?;
         let program = program.with_file_name(format!("llm-sim{}", std::env::consts::EXE_SUFFIX));
         ensure!(
@@ -37,7 +37,7 @@ impl Provider {
     }
 
     /// A configuration that asks it for everything, with whatever else is set.
-    pub(super) fn config(&self, flags: &[(&str, &str)]) -> anyhow::Result<Config> {
+    pub(in crate::figures) fn config(&self, flags: &[(&str, &str)]) -> anyhow::Result<Config> {
         let budget = self.folder.path().join("budget");
         let own = [
             ("llm_provider", "openai"),
@@ -54,7 +54,7 @@ impl Provider {
         Ok(config)
     }
 
-    pub(super) fn system(&self, flags: &[(&str, &str)]) -> anyhow::Result<ClassificationSystem> {
+    pub(in crate::figures) fn system(&self, flags: &[(&str, &str)]) -> anyhow::Result<ClassificationSystem> {
         Ok(ClassificationSystem::new(&self.config(flags)?)?)
     }
 }

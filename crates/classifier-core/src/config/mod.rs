@@ -6,6 +6,7 @@ mod llm;
 mod parameters;
 mod redacted;
 mod schema;
+mod traffic;
 mod value;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use caches::{L1Config, L2Config, L3Config, WarmingConfig};
 pub use layers::{Layers, Origin, Resolved};
 pub use llm::{BudgetConfig, EarlyAcceptance, EndpointConfig, LlmConfig, Mode, Provider, ReplyForm};
 pub use schema::schema;
+pub use traffic::{ResourceConfig, TrafficConfig};
 pub use value::Value;
 
 use crate::embedded::EmbeddedOptions;
@@ -51,6 +53,10 @@ pub struct Config {
     pub write_queue: usize,
     /// What the caches are filled with before anybody asks. Default: the questions asked most, with 3 variations each.
     pub warming: WarmingConfig,
+    /// What is done once for many questions. Default: as [`TrafficConfig`].
+    pub traffic: TrafficConfig,
+    /// Threads, buffers, probes and advice. Default: as [`ResourceConfig`].
+    pub resources: ResourceConfig,
     /// Which language model is asked, when and how. Default: none.
     pub llm: LlmConfig,
     /// How the embedded classifier answers. Default: as [`EmbeddedOptions`].
@@ -72,6 +78,8 @@ impl Default for Config {
             stale_while_revalidate: Duration::ZERO,
             write_queue: 4096,
             warming: WarmingConfig::default(),
+            traffic: TrafficConfig::default(),
+            resources: ResourceConfig::default(),
             llm: LlmConfig::default(),
             embedded: EmbeddedOptions::default(),
         }

@@ -95,6 +95,7 @@ impl LlmClassifier {
         }
         let share = |tokens: Option<u32>| tokens.map(|n| n.div_ceil(n_items));
         let mut llm = self.llm_use(prompt, Some(&reply));
+        llm.batch_size = n_items;
         llm.input_tokens = share(llm.input_tokens);
         llm.cached_input_tokens = share(llm.cached_input_tokens);
         llm.output_tokens = share(llm.output_tokens);

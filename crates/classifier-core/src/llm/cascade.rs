@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::classifier::LlmClassifier;
 use super::stats::LlmStats;
-use crate::classifier::{Classifier, EarlyAnswer, Request, Verdict};
+use crate::classifier::{BatchClassifier, Classifier, EarlyAnswer, Request, Verdict};
 use crate::embedded::EmbeddedClassifier;
 use crate::error::Result;
 use crate::taxonomy::Taxonomy;
@@ -60,29 +60,6 @@ impl Cascade {
         self.thresholds.as_ref().is_some_and(|thresholds| {
             verdict.classification.confidence >= thresholds.of(verdict.classification.category.as_str())
         })
-    }
-
-    /// Answers many questions: those the embedded classifier is not sure of go to the model in one call.
-    ///
-    /// # Errors
-    /// None; by question for the shape of [`Classifier::classify`].
-    pub async fn classify_many(&self, requests: &[Request<'_>]) -> Vec<Result<Verdict>> {
-        let seen: Vec<Verdict> = requests.iter().map(|request| self.embedded.verdict(request)).collect();
-        let decides =
-            |(request, verdict): (&Request<'_>, &Verdict)| !request.force_llm && self.decides(verdict);
-        let decided: Vec<bool> = requests.iter().zip(&seen).map(decides).collect();
-        let open = || decided.iter().enumerate().filter(|(_, decided)| !**decided).map(|(number, _)| number);
-        let questions: Vec<Request<'_>> = open().map(|number| requests[number].clone()).collect();
-        let classifications: Vec<_> = open().map(|number| seen[number].classification.clone()).collect();
-        let answers = self.llm.ask_many(&questions, &classifications).await;
-        let mut verdicts: Vec<Verdict> = seen;
-        for (number, answer) in open().zip(answers) {
-            let embedded = verdicts[number].clone();
-            verdicts[number] = answer.unwrap_or_else(|failure| self.stand_in(embedded, &failure));
-        }
-        let n_decided = decided.iter().filter(|decided| **decided).count() as u64;
-        self.llm.counting.count(|stats| stats.decided_embedded += n_decided);
-        verdicts.into_iter().map(Ok).collect()
     }
 
     fn stand_in(&self, embedded: Verdict, failure: &super::classifier::Failure) -> Verdict {
@@ -141,5 +118,28 @@ impl Classifier for Cascade {
         let mut revision = [0; 16];
         hasher.finalize_xof().fill(&mut revision);
         revision
+    }
+}
+
+#[async_trait]
+impl BatchClassifier for Cascade {
+    /// Those the embedded classifier is not sure of go to the model in one call. None fails.
+    async fn classify_many(&self, requests: &[Request<'_>]) -> Vec<Result<Verdict>> {
+        let seen: Vec<Verdict> = requests.iter().map(|request| self.embedded.verdict(request)).collect();
+        let decides =
+            |(request, verdict): (&Request<'_>, &Verdict)| !request.force_llm && self.decides(verdict);
+        let decided: Vec<bool> = requests.iter().zip(&seen).map(decides).collect();
+        let open = || decided.iter().enumerate().filter(|(_, decided)| !**decided).map(|(number, _)| number);
+        let questions: Vec<Request<'_>> = open().map(|number| requests[number].clone()).collect();
+        let classifications: Vec<_> = open().map(|number| seen[number].classification.clone()).collect();
+        let answers = self.llm.ask_many(&questions, &classifications).await;
+        let mut verdicts: Vec<Verdict> = seen;
+        for (number, answer) in open().zip(answers) {
+            let embedded = verdicts[number].clone();
+            verdicts[number] = answer.unwrap_or_else(|failure| self.stand_in(embedded, &failure));
+        }
+        let n_decided = decided.iter().filter(|decided| **decided).count() as u64;
+        self.llm.counting.count(|stats| stats.decided_embedded += n_decided);
+        verdicts.into_iter().map(Ok).collect()
     }
 }

@@ -369,6 +369,7 @@ impl LlmClassifier {
             fallback: report.is_some_and(|report| report.is_fallback),
             repaired: false,
             accepted_early: false,
+            batch_size: 1,
             time_to_first_token: report.map(|report| report.time_to_first_token).unwrap_or_default(),
             input_tokens: tokens(|usage| usage.input_tokens),
             cached_input_tokens: tokens(|usage| usage.cached_input_tokens),

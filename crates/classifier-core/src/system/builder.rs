@@ -1,20 +1,25 @@
 //! Putting a system together: from a configuration, and from parts of one's own in place of its parts.
 
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use cache_tiers::{CacheTier, KeySpace, Retention, TieredCache};
 use hp_base::{Clock, SystemClock};
+use request_optimizer::{Coalescer, CoalescerConfig};
+use resource_manager::{AdaptiveAdmission, Admission, AdmissionConfig, ResourceProbe, SystemProbe};
 
 use super::asked::{self, MostAsked};
 use super::background::Background;
 use super::caches::{self, Caches};
 use super::engine::{Asked, Engine};
+use super::gate::{Gate, calls_at_once};
 use super::ids::RequestIds;
 use super::llm::LlmPart;
+use super::resources::Means;
 use super::{CachedAnswer, ClassificationSystem};
-use crate::classifier::Classifier;
+use crate::classifier::{BatchClassifier, Classifier};
 use crate::config::Config;
 use crate::embedded::{EmbeddedClassifier, TrainOptions, train};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,6 +27,10 @@ use crate::taxonomy::{Category, Taxonomy};
 
 /// A category with fewer examples cannot be learnt from them.
 const MIN_EXAMPLES: usize = 3;
+
+/// A call takes up to so many times the usual time before it counts as a sign of too many: ten questions are read and
+/// answered in twice the time of one.
+const TOLERANCE: f64 = 2.0;
 
 /// Changed whenever the parts of a cache key change, so that old entries are not found.
 const KEY_CONTEXT: &str = "hp-classify 2026-11 classification";
@@ -31,7 +40,10 @@ const KEY_CONTEXT: &str = "hp-classify 2026-11 classification";
 pub struct SystemBuilder<'a> {
     config: &'a Config,
     classifier: Option<Arc<dyn Classifier>>,
+    many: Option<Arc<dyn BatchClassifier>>,
     fallback: Option<Arc<dyn Classifier>>,
+    admission: Option<Arc<dyn Admission>>,
+    probe: Option<Arc<dyn ResourceProbe>>,
     cache: Option<Arc<TieredCache<CachedAnswer>>>,
     tier: Option<Arc<dyn CacheTier<CachedAnswer>>>,
     clock: Arc<dyn Clock>,
@@ -42,17 +54,44 @@ impl<'a> SystemBuilder<'a> {
         Self {
             config,
             classifier: None,
+            many: None,
             fallback: None,
+            admission: None,
+            probe: None,
             cache: None,
             tier: None,
             clock: Arc::new(SystemClock),
         }
     }
 
-    /// Asks `classifier` instead of the embedded one.
+    /// Asks `classifier` instead of the embedded one. Each question it does not answer at once is a call of its own.
     #[must_use]
     pub fn with_classifier(mut self, classifier: Arc<dyn Classifier>) -> Self {
         self.classifier = Some(classifier);
+        self.many = None;
+        self
+    }
+
+    /// Asks `classifier` instead of the embedded one, many questions in a call where they wait; no more calls at once than
+    /// `parallel_llm_calls`.
+    #[must_use]
+    pub fn with_batch_classifier(mut self, classifier: Arc<dyn BatchClassifier>) -> Self {
+        self.classifier = Some(classifier.clone());
+        self.many = Some(classifier);
+        self
+    }
+
+    /// Lets `admission` decide how many calls to a classifier that takes its time may be under way.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Arc<dyn Admission>) -> Self {
+        self.admission = Some(admission);
+        self
+    }
+
+    /// Looks at the machine through `probe`.
+    #[must_use]
+    pub fn with_probe(mut self, probe: Arc<dyn ResourceProbe>) -> Self {
+        self.probe = Some(probe);
         self
     }
 
@@ -94,7 +133,7 @@ impl<'a> SystemBuilder<'a> {
     /// [`InvalidConfig`](ErrorKind::InvalidConfig), [`NotFound`](ErrorKind::NotFound) or [`Io`](ErrorKind::Io) when what
     /// is said of Redis cannot be used. A disk or a Redis that fails is no error.
     pub fn build(self) -> Result<ClassificationSystem> {
-        let Self { config, classifier, fallback, cache, tier, clock } = self;
+        let Self { config, classifier, many, fallback, admission, probe, cache, tier, clock } = self;
         // First, so that the disk is opened while the model is read.
         let mut caches = match (cache, tier) {
             (Some(cache), _) => Caches::given(cache, config)?,
@@ -102,13 +141,13 @@ impl<'a> SystemBuilder<'a> {
             (None, None) => caches::configured(config, &clock)?,
         };
         let parts = match classifier {
-            Some(classifier) => Parts { classifier, fallback, llm: LlmPart::default() },
+            Some(classifier) => Parts { classifier, many, fallback, llm: LlmPart::default() },
             None => {
                 let embedded = Arc::new(embedded_classifier(config)?.with_clock(clock.clone()));
                 deciding(config, embedded, &clock, &mut caches.background)?
             }
         };
-        let Parts { classifier, fallback, llm } = parts;
+        let Parts { classifier, many, fallback, llm } = parts;
         let keys = KeySpace::builder(KEY_CONTEXT)
             .part("tenant", config.tenant.as_bytes())
             .part("taxonomy", classifier.taxonomy().revision().as_bytes())
@@ -121,10 +160,18 @@ impl<'a> SystemBuilder<'a> {
         });
         let retentions =
             classifier.taxonomy().categories().iter().map(|category| retention(category, config)).collect();
+        let admission = admission.unwrap_or_else(|| self::admission(many.is_some(), config, &clock));
+        let gate = Gate::new(classifier.clone(), many, admission, config, &clock);
+        let coalescer = CoalescerConfig { window: config.traffic.dedup_window, ..CoalescerConfig::default() };
+        let probe = probe.unwrap_or_else(|| Arc::new(SystemProbe::new()));
         let engine = Engine {
             classifier,
             fallback,
             cache: caches.cache,
+            deduplication: config.traffic.deduplication,
+            coalescer: Coalescer::new(coalescer, clock.clone()),
+            n_coalescing: AtomicUsize::new(0),
+            gate,
             clock,
             keys,
             retentions,
@@ -141,8 +188,10 @@ impl<'a> SystemBuilder<'a> {
             llm,
             missing: caches.missing,
             tasks: Mutex::default(),
-            warming: config.warming.clone(),
-            target_response_time: config.target_response_time,
+            counts: Arc::default(),
+            means: Means::new(config, probe),
+            memory: caches.memory,
+            config: config.clone(),
             ids: RequestIds::new(),
         };
         system.keep_asked_in_background();
@@ -153,6 +202,8 @@ impl<'a> SystemBuilder<'a> {
 /// Who decides, who stands by, and the way to a language model.
 struct Parts {
     classifier: Arc<dyn Classifier>,
+    /// The same, where it answers many at once for less.
+    many: Option<Arc<dyn BatchClassifier>>,
     fallback: Option<Arc<dyn Classifier>>,
     llm: LlmPart,
 }
@@ -165,14 +216,22 @@ fn deciding(
     background: &mut Option<Background>,
 ) -> Result<Parts> {
     if !config.llm.is_asked_for() {
-        return Ok(Parts { classifier: embedded, fallback: None, llm: LlmPart::default() });
+        return Ok(Parts { classifier: embedded, many: None, fallback: None, llm: LlmPart::default() });
     }
     if background.is_none() {
         *background = Some(Background::start()?);
     }
     let _entered = background.as_ref().map(Background::enter);
-    let (classifier, llm) = super::llm::build(config, embedded.clone(), clock)?;
-    Ok(Parts { classifier, fallback: Some(embedded), llm })
+    let (many, llm) = super::llm::build(config, embedded.clone(), clock)?;
+    Ok(Parts { classifier: many.clone(), many: Some(many), fallback: Some(embedded), llm })
+}
+
+/// As many calls at once as are configured, and fewer while the provider shows that those are too many.
+fn admission(in_batches: bool, config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn Admission> {
+    let most = calls_at_once(in_batches, config);
+    let admission =
+        AdmissionConfig { initial: most, ceiling: most, tolerance: TOLERANCE, ..AdmissionConfig::default() };
+    Arc::new(AdaptiveAdmission::new(admission, clock.clone()))
 }
 
 /// For how long an answer is kept where.

@@ -23,8 +23,12 @@ pub struct MissingCache {
     pub reason: String,
 }
 
+/// The tier in memory, where the system has made it itself.
+pub(super) type Memory = Arc<MemoryTier<CachedAnswer>>;
+
 /// What a system keeps answers in.
 pub(super) struct Caches {
+    pub(super) memory: Option<Memory>,
     pub(super) cache: Arc<TieredCache<CachedAnswer>>,
     pub(super) lower: LowerTiers,
     pub(super) background: Option<Background>,
@@ -36,7 +40,7 @@ impl Caches {
     pub(super) fn given(cache: Arc<TieredCache<CachedAnswer>>, config: &Config) -> Result<Self> {
         // With work of its own in the background it has been built in a runtime; stale answers want one here.
         let background = needs_renewing(config).then(Background::start).transpose()?;
-        Ok(Self { cache, lower: LowerTiers::default(), background, missing: Vec::new() })
+        Ok(Self { memory: None, cache, lower: LowerTiers::default(), background, missing: Vec::new() })
     }
 }
 
@@ -61,10 +65,10 @@ pub(super) fn configured(config: &Config, clock: &Arc<dyn Clock>) -> Result<Cach
     let background = (wants_disk || wants_remote || needs_renewing(config)).then(Background::start);
     let background = background.transpose()?;
     let mut lower = LowerTiers::default();
+    let memory = memory(config, clock);
     let cache = {
         let _entered = background.as_ref().map(Background::enter);
-        let mut builder =
-            TieredCache::builder(clock.clone()).config(tiered(config)).memory(memory(config, clock));
+        let mut builder = TieredCache::builder(clock.clone()).config(tiered(config)).memory(memory.clone());
         if wants_disk {
             builder = disk::add(builder, &mut lower, config, clock);
         }
@@ -73,7 +77,7 @@ pub(super) fn configured(config: &Config, clock: &Arc<dyn Clock>) -> Result<Cach
         }
         builder.build()
     };
-    Ok(Caches { cache: Arc::new(cache), lower, background, missing })
+    Ok(Caches { memory: Some(memory), cache: Arc::new(cache), lower, background, missing })
 }
 
 fn needs_renewing(config: &Config) -> bool {
@@ -88,7 +92,7 @@ fn tiered(config: &Config) -> TieredConfig {
     }
 }
 
-fn memory(config: &Config, clock: &Arc<dyn Clock>) -> Arc<dyn CacheTier<CachedAnswer>> {
+fn memory(config: &Config, clock: &Arc<dyn Clock>) -> Memory {
     let l1 = MemoryConfig {
         max_entries: config.l1.max_entries,
         max_bytes: config.l1.max_bytes,

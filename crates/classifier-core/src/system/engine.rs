@@ -1,13 +1,16 @@
 //! What the way of a request and the work in the background share.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cache_tiers::{CacheLevel, Key, KeySpace, Retention, TieredCache, Warmed, normalize};
-use hp_base::{Clock, Priority};
+use hp_base::{Clock, Deadline, Priority};
+use request_optimizer::Coalescer;
 
 use super::CachedAnswer;
 use super::asked::MostAsked;
+use super::gate::{Ended, Gate, Question};
 use crate::classifier::{Classifier, Request, Verdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Classification, LlmUse, Source};
@@ -16,25 +19,40 @@ use crate::types::{Classification, LlmUse, Source};
 const DEGRADED_TTL: Duration = Duration::from_secs(5);
 
 /// An answer, and what is known of how it came about.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Given {
     pub(super) answer: CachedAnswer,
     pub(super) source: Source,
     pub(super) level: Option<CacheLevel>,
     pub(super) llm: Option<Box<LlmUse>>,
+    /// Whether it was worked out in one call with others.
+    pub(super) batched: bool,
+    /// Whether it has just been put where others find it.
+    pub(super) is_kept: bool,
+    /// When there may be room, where there was none.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Given {
+    pub(super) fn new(answer: CachedAnswer, source: Source) -> Self {
+        Self { answer, source, level: None, llm: None, batched: false, is_kept: false, retry_after: None }
+    }
+
     /// What a cache had.
     pub(super) fn cached(answer: CachedAnswer, level: CacheLevel) -> Self {
-        Self { answer, source: Source::of(level), level: Some(level), llm: None }
+        Self { level: Some(level), ..Self::new(answer, Source::of(level)) }
+    }
+
+    /// The answer as one has it who did not ask for it first.
+    pub(super) fn shared(self) -> Self {
+        Self::new(self.answer, Source::Coalesced)
     }
 }
 
 impl From<Verdict> for Given {
     fn from(verdict: Verdict) -> Self {
         let Verdict { classification, source, llm } = verdict;
-        Self { answer: Arc::new(classification), source, level: None, llm }
+        Self { llm, ..Self::new(Arc::new(classification), source) }
     }
 }
 
@@ -44,6 +62,13 @@ pub(super) struct Engine {
     /// Answers at once where the classifier does not do so in time.
     pub(super) fallback: Option<Arc<dyn Classifier>>,
     pub(super) cache: Arc<TieredCache<CachedAnswer>>,
+    /// Whether equal questions are answered by one computation.
+    pub(super) deduplication: bool,
+    pub(super) coalescer: Coalescer<Key, Given, Ended>,
+    /// Questions that compute or wait for the computation of another.
+    pub(super) n_coalescing: AtomicUsize,
+    /// Before the classifier, where it takes its time.
+    pub(super) gate: Gate,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) keys: KeySpace,
     /// By category.
@@ -62,6 +87,22 @@ pub(super) struct Asked {
     /// Whether the counts of the run before have been taken over.
     pub(super) is_taken_over: tokio::sync::Mutex<bool>,
     pub(super) note: String,
+}
+
+/// Counts one while it is there.
+pub(super) struct Present<'a>(&'a AtomicUsize);
+
+impl<'a> Present<'a> {
+    pub(super) fn new(counter: &'a AtomicUsize) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Engine {
@@ -110,20 +151,29 @@ impl Engine {
 
     /// Asks the classifier, however long it takes, and keeps what it says.
     pub(super) async fn answer_anew(&self, request: &Request<'_>, key: Key) -> Result<Given> {
-        let verdict = self.classifier.classify(request).await?;
-        Ok(self.keep(key, verdict).await)
+        let given = match self.classifier.at_once(request) {
+            Some(verdict) => verdict.into(),
+            None => {
+                let question = Question::new(request, Deadline::never());
+                self.gate.ask(question, request.priority.into()).await.map_err(Ended::into_error)?
+            }
+        };
+        Ok(self.keep(key, given).await)
     }
 
     /// Keeps an answer for as long as it is good for, unless a better one is there.
-    pub(super) async fn keep(&self, key: Key, verdict: Verdict) -> Given {
-        let retention = self.retention(&verdict.classification);
-        let given = Given::from(verdict);
-        let known = if given.answer.degraded.is_some() { self.cache.peek(&key).await } else { None };
+    pub(super) async fn keep(&self, key: Key, given: Given) -> Given {
+        let retention = self.retention(&given.answer);
+        let is_degraded = given.answer.degraded.is_some();
+        let known = if is_degraded { self.cache.peek(&key).await } else { None };
         let is_worse = known.is_some_and(|known| known.value.degraded.is_none());
-        if let Some(retention) = retention.filter(|_| !is_worse) {
-            self.cache.put(key, given.answer.clone(), retention).await;
+        match retention.filter(|_| !is_worse) {
+            Some(retention) => {
+                self.cache.put(key, given.answer.clone(), retention).await;
+                Given { is_kept: !is_degraded, ..given }
+            }
+            None => given,
         }
-        given
     }
 
     /// How long an answer is kept, or none for a category that the taxonomy does not have.
@@ -154,6 +204,10 @@ impl Engine {
         let Some(asked) = &self.asked else { return Vec::new() };
         let counts = asked.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.questions().map(|(query, count)| (query.to_owned(), count)).collect()
+    }
+
+    pub(super) fn n_coalescing(&self) -> usize {
+        self.n_coalescing.load(Ordering::Relaxed)
     }
 
     /// Takes over what the run before has counted, if that has not been done and the disk can be read.

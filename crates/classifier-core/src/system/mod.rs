@@ -2,16 +2,30 @@
 
 mod builder;
 
-mod asked;
+mod steps;
+
+mod engine;
+mod gate;
+
 mod asking;
+mod llm;
+
+mod asked;
 mod background;
 mod caches;
 mod codec;
-mod engine;
 mod ids;
-mod llm;
 mod lower;
+mod resources;
 mod warming;
+
+mod benchmark;
+mod counts;
+mod lifecycle;
+mod many;
+mod original;
+mod recommend;
+mod stats;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,21 +37,34 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use self::background::Background;
+use self::caches::Memory;
+use self::counts::Counts;
 use self::engine::{Engine, Given};
 use self::ids::RequestIds;
 use self::llm::LlmPart;
 use self::lower::LowerTiers;
+use self::resources::Means;
 use crate::classifier::Request;
-use crate::config::{Config, WarmingConfig};
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::taxonomy::Taxonomy;
-use crate::types::{Classification, LlmUse, Metadata, Optimization, Optimizations, Source};
+use crate::types::{Classification, Metadata, Optimization, Optimizations, Source};
 
+pub use benchmark::BenchmarkReport;
 pub use builder::{SystemBuilder, embedded_classifier};
 pub use caches::MissingCache;
 pub use codec::AnswerCodec;
+pub use counts::{RequestStats, ResponseTimes, SourceCounts};
+pub use lifecycle::ShutdownReport;
 #[cfg(feature = "llm")]
 pub use llm::{Estimate, LlmPath, ModelStats, ledger};
+pub use original::{
+    HighPerformanceClassificationSystem, HighPerformanceConfig, create_high_performance_system,
+    high_performance_classification_context,
+};
+pub use recommend::{Recommendation, RecommendationPriority};
+pub use stats::{CoalescingStats, GateStats, ResourceStats, SystemStats};
+pub use steps::{STEPS, Step};
 
 /// What the caches hold.
 pub type CachedAnswer = Arc<Classification>;
@@ -76,14 +103,17 @@ pub struct ClassificationSystem {
     llm: LlmPart,
     missing: Vec<MissingCache>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    warming: WarmingConfig,
-    target_response_time: Duration,
+    counts: Arc<Counts>,
+    means: Means,
+    memory: Option<Memory>,
+    /// As it was built from; what is started later wants to know.
+    config: Config,
     ids: RequestIds,
 }
 
 /// An answer and how it came about.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct Outcome {
     /// Where the question goes.
     pub classification: CachedAnswer,
     /// How that came about.
@@ -119,30 +149,13 @@ impl ClassificationSystem {
     /// [`InvalidQuery`](ErrorKind::InvalidQuery) when the query is empty or longer than `max_query_chars`. With a
     /// classifier of your own and nothing to fall back on also whatever that fails with, and
     /// [`OutOfTime`](ErrorKind::OutOfTime) when it takes longer than `max_response_time_ms`.
-    pub async fn classify(&self, request: &Request<'_>) -> Result<Answer> {
+    pub async fn classify(&self, request: &Request<'_>) -> Result<Outcome> {
         let started = self.engine.clock.now();
-        self.engine.check(request)?;
-        let key = self.engine.key(request);
-        self.engine.count(key, request);
-        if request.force_llm {
-            let given = self.ask(request, key, started).await?;
-            return Ok(self.answer(given, request, started));
+        if let Err(error) = self.engine.check(request) {
+            self.counts.refused();
+            return Err(error);
         }
-        let hit = match self.engine.cache.probe(&key) {
-            Lookup::Hit(hit) => Some(hit),
-            Lookup::Miss => None,
-            Lookup::Pending(resume) => self.within(self.engine.cache.fetch(&key, resume)).await,
-        };
-        if let Some(Hit { value, level, is_stale, .. }) = hit
-            && (!is_stale || self.renew(key, request))
-        {
-            return Ok(self.answer(Given::cached(value, level), request, started));
-        }
-        let given = match self.engine.classifier.at_once(request) {
-            Some(verdict) => self.engine.keep(key, verdict).await,
-            None => self.ask(request, key, started).await?,
-        };
-        Ok(self.answer(given, request, started))
+        self.finish(self.find(request, started).await, request, started)
     }
 
     /// Forgets the answer to a question, in this process and in all replicas that share a Redis with it.
@@ -240,31 +253,38 @@ impl ClassificationSystem {
         self.within(async { tokio::time::timeout(within, ready).await.is_ok() }).await
     }
 
-    /// Ends the work in the background, writes down what is asked most, and waits, for two seconds at most, until the
-    /// tiers below memory have what was put. Afterwards answers are kept in memory alone.
-    pub async fn close(&self) {
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        tasks.iter().for_each(JoinHandle::abort);
-        for task in tasks {
-            // OK to ignore: it was aborted.
-            let _ = task.await;
-        }
-        let closed = async {
-            self.engine.keep_asked().await;
-            self.llm.close().await;
-            let all_written = self.engine.cache.close().await;
-            self.lower.close().await;
-            all_written
-        };
-        if !self.within(closed).await {
-            tracing::warn!("some answers were not written to the disk or to Redis in time");
-        }
-    }
-
     async fn forget_in_all(&self, what: Forget) -> Result<()> {
+        match &what {
+            Forget::Key(key) => self.engine.coalescer.forget(key),
+            Forget::All => self.engine.coalescer.forget_all(),
+        }
         let forgotten = self.within(self.engine.cache.forget(what)).await;
         forgotten
             .map_err(|error| Error::new(ErrorKind::Io, format!("cannot forget: {error}")).with_source(error))
+    }
+
+    /// The way of a question; [`STEPS`] says why in this order.
+    #[inline]
+    async fn find(&self, request: &Request<'_>, started: Instant) -> Result<Given> {
+        let key = self.engine.key(request);
+        self.engine.count(key, request);
+        if request.force_llm {
+            return self.ask(request, key, started).await;
+        }
+        let hit = match self.engine.cache.probe(&key) {
+            Lookup::Hit(hit) => Some(hit),
+            Lookup::Miss => None,
+            Lookup::Pending(resume) => self.within(self.engine.cache.fetch(&key, resume)).await,
+        };
+        if let Some(Hit { value, level, is_stale, .. }) = hit
+            && (!is_stale || self.renew(key, request))
+        {
+            return Ok(Given::cached(value, level));
+        }
+        match self.engine.classifier.at_once(request) {
+            Some(verdict) => Ok(self.engine.keep(key, verdict.into()).await),
+            None => self.ask(request, key, started).await,
+        }
     }
 
     /// Has a stale answer renewed in the background; false if that cannot be.
@@ -311,25 +331,40 @@ impl ClassificationSystem {
         }
     }
 
-    fn answer(&self, given: Given, request: &Request<'_>, started: Instant) -> Answer {
+    /// Counts how a question has ended.
+    #[inline]
+    fn finish(&self, found: Result<Given>, request: &Request<'_>, started: Instant) -> Result<Outcome> {
+        match found {
+            Ok(given) => Ok(self.outcome(given, request, started)),
+            Err(error) => {
+                self.counts.failed();
+                Err(error)
+            }
+        }
+    }
+
+    fn outcome(&self, given: Given, request: &Request<'_>, started: Instant) -> Outcome {
         let response_time = self.engine.clock.now().saturating_duration_since(started);
-        let Given { answer: classification, source, level, llm } = given;
+        let optimizations_applied = optimizations(&given);
+        let Given { answer: classification, source, level, llm, batched, retry_after, .. } = given;
         let metadata = Metadata {
             request_id: self.ids.next(),
             priority: request.priority,
-            optimizations_applied: optimizations(source, &classification, llm.as_deref()),
+            optimizations_applied,
             cache_hit: level.is_some(),
             cache_level: level,
-            batched: false,
+            batched,
             deduplicated: source == Source::Coalesced,
             response_time,
-            target_met: response_time <= self.target_response_time,
+            target_met: response_time <= self.config.target_response_time,
             source,
             degraded: classification.degraded.is_some(),
             degraded_reason: classification.degraded,
+            retry_after,
             llm,
         };
-        Answer { classification, metadata }
+        self.counts.answered(&metadata);
+        Outcome { classification, metadata }
     }
 }
 
@@ -344,20 +379,28 @@ fn started(cell: &OnceLock<Background>) -> Result<&Background> {
 }
 
 /// What made an answer cheaper or faster than a plain computation.
-fn optimizations(source: Source, answer: &Classification, llm: Option<&LlmUse>) -> Optimizations {
+fn optimizations(given: &Given) -> Optimizations {
+    let Given { answer, source, llm, batched, is_kept, .. } = given;
     // What answers in place of something better has made nothing better.
-    if source == Source::Embedded && answer.degraded.is_some() {
+    if *source == Source::Embedded && answer.degraded.is_some() {
         return Optimizations::default();
     }
-    let applied = Optimizations::of(source);
-    let Some(llm) = llm else { return applied };
+    let means = llm.as_deref().map_or([(false, Optimization::Streaming); 4], |llm| {
+        [
+            (llm.accepted_early, Optimization::Streaming),
+            (llm.cached_input_tokens.is_some_and(|n| n > 0), Optimization::PromptCaching),
+            (llm.compact, Optimization::TokenOptimization),
+            (llm.hedged, Optimization::Hedging),
+        ]
+    });
+    let is_optimized = *batched || means.iter().any(|&(holds, _)| holds);
     [
-        (llm.accepted_early, Optimization::Streaming),
-        (llm.cached_input_tokens.is_some_and(|n| n > 0), Optimization::PromptCaching),
-        (llm.compact, Optimization::TokenOptimization),
-        (llm.hedged, Optimization::Hedging),
+        (*is_kept, Optimization::ResultCaching),
+        (*batched, Optimization::RequestBatching),
+        (llm.is_some() && is_optimized, Optimization::LlmOptimization),
     ]
     .into_iter()
+    .chain(means)
     .filter(|&(holds, _)| holds)
-    .fold(applied, |applied, (_, optimization)| applied.with(optimization))
+    .fold(Optimizations::of(*source), |applied, (_, optimization)| applied.with(optimization))
 }

@@ -34,22 +34,32 @@ impl ClassificationSystem {
         cancelled: impl Future<Output = ()> + Send,
     ) -> WarmReport {
         let queries = self.engine.with_variations(queries.into_iter().collect(), options.depth);
-        self.within(self.engine.warm_all(queries, options, progress, cancelled)).await
+        let warming = self.engine.warm_all(queries, options, progress, cancelled);
+        match self.own_background() {
+            Ok(background) => background.within(warming).await,
+            // Where there is no thread to be had, the caller's runtime does it.
+            Err(_) => warming.await,
+        }
     }
 
     /// For programs that stay: fills the caches in the background with `cache_warm_queries` and with what was asked most
     /// in the run before, if `enable_cache_warming` says so. Answers need not wait for any of it.
+    ///
+    /// And looks at the processors, the memory and the files of the process every `monitoring_interval_seconds`: while
+    /// something is short, the memory tier and the buffers shrink, and there are fewer calls with more questions in each.
     pub async fn start(&self) {
         self.warm_llm();
-        let knows_something = !self.warming.queries.is_empty() || self.engine.asked.is_some();
-        if !self.warming.enabled || !knows_something {
+        let runtime = self.handle();
+        self.means.start(&self.config, &self.engine, &self.counts, self.memory.clone(), runtime);
+        let knows_something = !self.config.warming.queries.is_empty() || self.engine.asked.is_some();
+        if !self.config.warming.enabled || !knows_something {
             return;
         }
         let handle = match self.own_background() {
             Ok(background) => background.handle(),
             Err(error) => return tracing::warn!(%error, "the caches are not warmed"),
         };
-        let (engine, options) = (Arc::clone(&self.engine), self.warming.clone());
+        let (engine, options) = (Arc::clone(&self.engine), self.config.warming.clone());
         let task = handle.spawn(async move {
             let mut queries = options.queries.clone();
             let taken_over = async {

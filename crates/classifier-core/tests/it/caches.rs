@@ -10,7 +10,7 @@ use cache_tiers::{
 };
 use classifier_core::config::WarmingConfig;
 use classifier_core::{
-    Answer, CachedAnswer, ClassificationSystem, DegradedReason, Optimization, Request, Source, Taxonomy,
+    CachedAnswer, ClassificationSystem, DegradedReason, Optimization, Outcome, Request, Source, Taxonomy,
 };
 use hp_base::{Clock, ManualClock};
 use serde_json::json;
@@ -92,7 +92,7 @@ impl World {
     }
 }
 
-async fn ask(system: &ClassificationSystem, query: &str) -> Answer {
+async fn ask(system: &ClassificationSystem, query: &str) -> Outcome {
     system.classify(&Request::new(query)).await.unwrap()
 }
 
@@ -106,14 +106,14 @@ async fn a_second_start_answers_from_what_the_first_has_left() {
     let second = world.start(&[]);
     let metadata = ask(&second, "Where is my invoice?").await.metadata;
     assert_eq!(json!([metadata.source, metadata.cache_level]), json!(["l2", "l2_persistent"]));
-    assert!(metadata.cache_hit && metadata.optimizations_applied.iter().eq([Optimization::L2Cache]));
+    assert!(metadata.cache_hit && metadata.optimizations_applied.iter().eq([Optimization::MultiLevelCache]));
     assert_eq!(ask(&second, "where is my invoice").await.metadata.source, Source::L1, "it was promoted");
 
     world.disk.clear();
     let third = world.start(&[]);
     let metadata = ask(&third, "where is my invoice").await.metadata;
     assert_eq!(json!([metadata.source, metadata.cache_level]), json!(["l3", "l3_distributed"]));
-    assert!(metadata.optimizations_applied.iter().eq([Optimization::L3Cache]));
+    assert!(metadata.optimizations_applied.iter().eq([Optimization::MultiLevelCache]));
     assert_eq!(world.classifier.n_asked(), 1);
     let stats = third.cache_stats();
     assert_eq!((stats.overall.total_requests, stats.overall.total_hits), (1, 1));
@@ -154,7 +154,7 @@ async fn a_degraded_answer_lives_for_seconds_in_memory_alone() {
     let metadata = ask(&system, "hello").await.metadata;
     assert_eq!(json!([metadata.degraded, metadata.degraded_reason]), json!([true, "timed_out"]));
     let metadata = ask(&system, "hello").await.metadata;
-    assert!(metadata.cache_hit && metadata.optimizations_applied.iter().eq([Optimization::L1Cache]));
+    assert!(metadata.cache_hit && metadata.optimizations_applied.iter().eq([Optimization::MultiLevelCache]));
     assert_eq!(metadata.degraded_reason, Some(DegradedReason::TimedOut), "a cached one is no better");
     world.clock.advance(Duration::from_secs(6));
     assert!(!is_hit(&system, "hello").await);

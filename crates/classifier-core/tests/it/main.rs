@@ -8,6 +8,7 @@ mod data;
 mod model_file;
 mod own_taxonomy;
 mod probabilities;
+mod traffic;
 mod training;
 
 mod cache_keys;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod load;
+mod traffic;
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cache_tiers::normalize;
 use classifier_core::dataset::{self, Row};
-use classifier_core::{Answer, ClassificationSystem, Request, Source};
+use classifier_core::{ClassificationSystem, Outcome, Request, Source};
 use llm_sim::{Brain, Config, Simulator};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -63,7 +64,7 @@ impl World {
 #[derive(Debug)]
 struct Given {
     query: String,
-    answer: Answer,
+    answer: Outcome,
     took: Duration,
 }
 

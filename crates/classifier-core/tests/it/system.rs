@@ -109,7 +109,7 @@ async fn the_second_answer_comes_from_memory_and_says_so() {
     assert_eq!(second.metadata.source, Source::L1);
     assert!(second.metadata.cache_hit);
     assert_eq!(second.metadata.cache_level, Some(CacheLevel::L1Memory));
-    assert!(second.metadata.optimizations_applied.iter().eq([Optimization::L1Cache]));
+    assert!(second.metadata.optimizations_applied.iter().eq([Optimization::MultiLevelCache]));
     assert_eq!(second.metadata.response_time, Duration::ZERO);
     assert_eq!(second.classification, first.classification);
 

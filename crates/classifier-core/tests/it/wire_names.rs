@@ -81,22 +81,24 @@ fn sources_and_optimizations_have_the_names_of_the_description() {
         json!(["l1", "l2", "l3", "embedded", "llm", "coalesced"])
     );
     let optimizations = [
-        Optimization::L1Cache,
-        Optimization::L2Cache,
-        Optimization::L3Cache,
+        Optimization::MultiLevelCache,
+        Optimization::RequestDeduplication,
+        Optimization::RequestBatching,
+        Optimization::ResultCaching,
         Optimization::EmbeddedClassifier,
-        Optimization::Deduplication,
+        Optimization::LlmOptimization,
         Optimization::Streaming,
         Optimization::PromptCaching,
         Optimization::TokenOptimization,
         Optimization::Hedging,
     ];
     let names = [
-        "l1_cache",
-        "l2_cache",
-        "l3_cache",
+        "multi_level_cache",
+        "request_deduplication",
+        "request_batching",
+        "result_caching",
         "embedded_classifier",
-        "deduplication",
+        "llm_optimization",
         "streaming",
         "prompt_caching",
         "token_optimization",
@@ -116,6 +118,8 @@ fn sources_and_optimizations_have_the_names_of_the_description() {
         DegradedReason::OverBudget,
         DegradedReason::BudgetUnknown,
         DegradedReason::Failed,
+        DegradedReason::Overloaded,
+        DegradedReason::ShuttingDown,
     ];
     let names = [
         "timed_out",
@@ -128,6 +132,8 @@ fn sources_and_optimizations_have_the_names_of_the_description() {
         "over_budget",
         "budget_unknown",
         "failed",
+        "overloaded",
+        "shutting_down",
     ];
     assert_eq!(json!(reasons), json!(names));
 }

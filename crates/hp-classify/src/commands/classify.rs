@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Context as _;
 use classifier_core::dataset::MAX_LINE_BYTES;
 use classifier_core::lines::{LineError, LineReader};
-use classifier_core::{Answer, ClassificationSystem, Config, Context, ErrorKind, Request};
+use classifier_core::{ClassificationSystem, Config, Context, ErrorKind, Outcome, Request};
 use serde::Serialize;
 
 use crate::AlreadyTold;
@@ -107,8 +107,8 @@ impl Asker<'_> {
         Ok(())
     }
 
-    fn write(&self, query: &str, answer: &Answer) -> anyhow::Result<()> {
-        let Answer { classification, metadata } = answer;
+    fn write(&self, query: &str, answer: &Outcome) -> anyhow::Result<()> {
+        let Outcome { classification, metadata } = answer;
         if self.json {
             let mut out = std::io::stdout().lock();
             serde_json::to_writer(&mut out, &Json { query, classification, metadata })
@@ -166,8 +166,12 @@ impl Asker<'_> {
             let reason = serde_json::to_string(&reason)?;
             writeln!(
                 out,
-                "  {DIM}degraded{DIM:#}   {}; the embedded classifier answers in its place",
-                reason.trim_matches('"').replace('_', " ")
+                "  {DIM}degraded{DIM:#}   {}; the embedded classifier answers in its place{}",
+                reason.trim_matches('"').replace('_', " "),
+                metadata
+                    .retry_after
+                    .map(|time| format!(" (ask again in {})", terminal::time(time)))
+                    .unwrap_or_default()
             )?;
         }
         Ok(())

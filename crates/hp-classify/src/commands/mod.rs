@@ -118,6 +118,6 @@ fn init_log() -> anyhow::Result<()> {
     let Ok(filter) = std::env::var("HP_LOG") else { return Ok(()) };
     let filter = tracing_subscriber::EnvFilter::try_new(&filter)
         .map_err(|error| UsageError(format!("HP_LOG: {error}; write a level such as debug")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_ansi(false).with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())
 }

@@ -22,6 +22,12 @@ impl ServiceTime {
         self.expected
     }
 
+    /// What a call needs of the time of an item: a quarter more than is expected. Who has just as much left as a call
+    /// takes is late by the time it takes to be told, and under overload all who are served have as much as is demanded.
+    pub(super) fn needed(&self) -> Duration {
+        self.expected.saturating_add(self.expected / 4)
+    }
+
     /// Learns from a call. One that failed tells how long calls take only if it was slow: many fail at once.
     pub(super) fn learn(&mut self, took: Duration, went_well: bool) {
         if !went_well && took < self.expected {

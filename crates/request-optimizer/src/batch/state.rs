@@ -187,7 +187,7 @@ impl<T> State<T> {
     pub(super) fn take(&self, now: Instant) -> Taken<T> {
         let mut inner = self.lock();
         // While nothing is under way a call is worth its while: it shows how long calls take now.
-        let needed = if inner.calls.is_empty() { Duration::ZERO } else { inner.service.expected() };
+        let needed = if inner.calls.is_empty() { Duration::ZERO } else { inner.service.needed() };
         let mut expired = Vec::new();
         while let Some(item) = inner.lanes.pop_expired(now, needed) {
             expired.push(item);
@@ -315,7 +315,7 @@ impl<T> Inner<T> {
         // Nobody is refused for an estimate while a slot is free: estimates are renewed by calls alone.
         if self.n_free() == 0 {
             let wait = self.expected_wait(self.lanes.n_before(place, now), now);
-            if wait.saturating_add(self.service.expected()) > left {
+            if wait.saturating_add(self.service.needed()) > left {
                 self.counted.n_refused_late += 1;
                 return Some(Refusal::TooLate(wait));
             }
@@ -362,7 +362,7 @@ impl<T> Inner<T> {
         if let Some((group, ..)) = full {
             return Ok(Lead::Group(group));
         }
-        let until_too_late = now.checked_add(timeout.saturating_add(self.service.expected()));
+        let until_too_late = now.checked_add(timeout.saturating_add(self.service.needed()));
         if let Some((id, deadline)) = self.lanes.earliest_deadline()
             && until_too_late.is_none_or(|until| deadline < until)
         {

@@ -6,6 +6,7 @@ mod endpoints;
 mod general;
 mod llm;
 mod memory;
+mod traffic;
 mod warming;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub(super) static PARAMETERS: LazyLock<Vec<&'static Parameter>> = LazyLock::new(
         memory::PARAMETERS,
         caches::PARAMETERS,
         warming::PARAMETERS,
+        traffic::PARAMETERS,
         embedded::PARAMETERS,
         llm::PARAMETERS,
         endpoints::PARAMETERS,

@@ -21,7 +21,7 @@ mod present {
     use llm_optimizer::Ledger;
 
     use super::path::LlmPath;
-    use crate::classifier::Classifier;
+    use crate::classifier::BatchClassifier;
     use crate::config::Config;
     use crate::embedded::EmbeddedClassifier;
     use crate::error::Result;
@@ -53,7 +53,7 @@ mod present {
         config: &Config,
         embedded: Arc<EmbeddedClassifier>,
         clock: &Arc<dyn Clock>,
-    ) -> Result<(Arc<dyn Classifier>, LlmPart)> {
+    ) -> Result<(Arc<dyn BatchClassifier>, LlmPart)> {
         let path = super::build::build(config, embedded, clock)?;
         Ok((path.cascade().clone(), LlmPart(Some(Arc::new(path)))))
     }
@@ -77,7 +77,7 @@ mod present {
 
     use hp_base::Clock;
 
-    use crate::classifier::Classifier;
+    use crate::classifier::BatchClassifier;
     use crate::config::Config;
     use crate::embedded::EmbeddedClassifier;
     use crate::error::{Error, ErrorKind, Result};
@@ -100,7 +100,7 @@ mod present {
         _config: &Config,
         _embedded: Arc<EmbeddedClassifier>,
         _clock: &Arc<dyn Clock>,
-    ) -> Result<(Arc<dyn Classifier>, LlmPart)> {
+    ) -> Result<(Arc<dyn BatchClassifier>, LlmPart)> {
         let message = "this build cannot ask a language model; build with the feature `llm`, or set classifier_mode = \
                        \"embedded\"";
         Err(Error::new(ErrorKind::InvalidConfig, message))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use classifier_core::{
-    Answer, ClassificationSystem, Classifier, DegradedReason, EarlyAnswer, Error, ErrorKind, Optimization,
+    ClassificationSystem, Classifier, DegradedReason, EarlyAnswer, Error, ErrorKind, Optimization, Outcome,
     Request, Result, Source, Taxonomy, Verdict,
 };
 use futures_util::future::{join, join_all};
@@ -115,13 +115,13 @@ fn around(acting: &Arc<Acting>, falls_back: bool, max_ms: &str) -> Classificatio
     builder.build().unwrap()
 }
 
-async fn ask(system: &ClassificationSystem, query: &str) -> Answer {
+async fn ask(system: &ClassificationSystem, query: &str) -> Outcome {
     system.classify(&Request::new(query)).await.unwrap()
 }
 
 #[track_caller]
-fn check_fallback(answer: &Answer, reason: DegradedReason) {
-    let Answer { classification, metadata } = answer;
+fn check_fallback(answer: &Outcome, reason: DegradedReason) {
+    let Outcome { classification, metadata } = answer;
     let mut expected = built_in().classify(QUERY);
     expected.degraded = Some(reason);
     assert_eq!(**classification, expected);
@@ -244,11 +244,11 @@ async fn a_thousand_who_ask_the_same_at_once_are_answered_by_one_call() {
         answers.iter().partition(|answer| answer.metadata.source == Source::Llm);
     assert_eq!((told.len(), coalesced.len()), (1, N - 1));
     assert!(!told[0].metadata.deduplicated);
-    for Answer { classification, metadata } in coalesced {
+    for Outcome { classification, metadata } in coalesced {
         assert_eq!(classification.category.as_str(), LABELS[1]);
         assert_eq!(metadata.source, Source::Coalesced);
         assert!(metadata.deduplicated && !metadata.cache_hit && !metadata.degraded);
-        assert!(metadata.optimizations_applied.iter().eq([Optimization::Deduplication]));
+        assert!(metadata.optimizations_applied.iter().eq([Optimization::RequestDeduplication]));
     }
 }
 
@@ -262,7 +262,7 @@ async fn what_stands_in_says_so_in_the_cache_too_and_is_kept_for_seconds() {
     let system = builder.build().unwrap();
     check_fallback(&ask(&system, QUERY).await, DegradedReason::Unavailable);
     clock.advance(Duration::from_millis(4_999));
-    let Answer { metadata, .. } = ask(&system, QUERY).await;
+    let Outcome { metadata, .. } = ask(&system, QUERY).await;
     assert_eq!((metadata.source, metadata.cache_hit, metadata.degraded), (Source::L1, true, true));
     assert_eq!((metadata.degraded_reason, model.n_asked()), (Some(DegradedReason::Unavailable), 1));
     clock.advance(Duration::from_millis(1));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use classifier_core::{Cascade, DegradedReason, LlmOptions, Request, Source, Thresholds, Verdict};
+use classifier_core::{
+    BatchClassifier as _, Cascade, DegradedReason, LlmOptions, Request, Source, Thresholds, Verdict,
+};
 use hp_base::{Deadline, ManualClock};
 use llm_optimizer::{ChatRequest, Finish, LlmErrorKind};
 use serde_json::{Value, json};

@@ -14,7 +14,7 @@ use super::{Given, LIMIT, ROWS, World, ask_all, slowest};
 const N_TRIALS: u64 = 2;
 
 /// What one fault has done.
-struct Outcome {
+struct Suffered {
     given: Vec<Given>,
     has_opened: bool,
     /// Requests that reached the provider while the breaker kept them from it, and how many it may let through.
@@ -76,7 +76,7 @@ async fn each_fault_alone_costs_nobody_an_answer() {
 }
 
 /// A system that knows a healthy provider, then one fault all the time, then health again.
-async fn suffer(world: &World, fault: Fault) -> Outcome {
+async fn suffer(world: &World, fault: Fault) -> Suffered {
     let simulator = &world.simulator;
     let flags = [("classifier_mode", "llm"), ("parallel_llm_calls", "50")];
     let (system, _folder) = World::system(simulator, &flags);
@@ -105,5 +105,5 @@ async fn suffer(world: &World, fault: Fault) -> Outcome {
     }
     let recovered_after = has_opened.then(|| mended.elapsed());
     system.close().await;
-    Outcome { given, has_opened, while_open, recovered_after }
+    Suffered { given, has_opened, while_open, recovered_after }
 }

@@ -84,7 +84,8 @@ fn check_truth(given: &Given, entries: &[&LogEntry]) -> String {
     match (metadata.source, metadata.degraded_reason) {
         (Source::Llm, None) => {
             let has_said = entries.iter().any(|entry| {
-                entry.categories == [classification.category.as_str()]
+                let place = entry.queries.iter().position(|query| *query == given.query);
+                place.is_some_and(|place| entry.categories[place] == classification.category.as_str())
                     && entry.fault.is_none_or(|fault| !SAYS_NOTHING.contains(&fault))
             });
             assert!(has_said, "the model has not said that: {given:?} {entries:?}");
@@ -98,7 +99,10 @@ fn check_truth(given: &Given, entries: &[&LogEntry]) -> String {
             // Those are told before anything is sent.
             let is_unsent = matches!(
                 reason,
-                DegradedReason::CircuitOpen | DegradedReason::RateLimited | DegradedReason::Busy
+                DegradedReason::CircuitOpen
+                    | DegradedReason::RateLimited
+                    | DegradedReason::Busy
+                    | DegradedReason::Overloaded
             );
             // A refused connection leaves no trace at the provider, nor does waiting for a place among those who are late.
             let is_unseen = match reason {

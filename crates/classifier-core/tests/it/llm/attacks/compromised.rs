@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use classifier_core::{Classification, LlmOptions, Request, Source};
+use classifier_core::{BatchClassifier as _, Classification, LlmOptions, Request, Source};
 use llm_optimizer::{ChatRequest, Finish};
 use serde_json::{Value, json};
 

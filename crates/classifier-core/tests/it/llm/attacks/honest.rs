@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use classifier_core::{LlmOptions, Request, Source};
+use classifier_core::{BatchClassifier as _, LlmOptions, Request, Source};
 use llm_optimizer::{ChatRequest, Role};
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Where the model is, what is spoken there, and who is asked when it cannot answer.
 
-use classifier_core::{Answer, ClassificationSystem, ErrorKind};
+use classifier_core::{ClassificationSystem, ErrorKind, Outcome};
 use serde_json::{Value, json};
 
 use super::{Built, QUERY, UNAVAILABLE, built, try_built};
@@ -10,7 +10,7 @@ use crate::support::config;
 /// What the server is asked when a question is put to a system with these flags.
 async fn asked(flags: &[(&str, &str)]) -> Asked {
     let server = Server::saying("REAL_TIME");
-    let Answer { classification, metadata } = built(&server, flags).ask(QUERY).await;
+    let Outcome { classification, metadata } = built(&server, flags).ask(QUERY).await;
     assert_eq!((classification.category.as_str(), metadata.degraded), ("REAL_TIME", false));
     server.asked().swap_remove(0)
 }
@@ -104,7 +104,7 @@ async fn llm_fallback_models_are_asked_in_turn() {
     });
     let flags = [("llm_fallback_models", "model-2;model-3")];
     let with = built(&server, &flags);
-    let Answer { classification, metadata } = with.ask(QUERY).await;
+    let Outcome { classification, metadata } = with.ask(QUERY).await;
     assert_eq!((classification.category.as_str(), metadata.degraded), ("REAL_TIME", false));
     let llm = metadata.llm.unwrap();
     assert_eq!((llm.model.as_deref(), llm.fallback), (Some("model-3"), true));

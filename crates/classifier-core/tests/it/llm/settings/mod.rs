@@ -8,7 +8,7 @@ mod money;
 mod replies;
 mod secrets;
 
-use classifier_core::{Answer, ClassificationSystem, Error, Request};
+use classifier_core::{ClassificationSystem, Error, Outcome, Request};
 use tempfile::TempDir;
 
 use super::server::Server;
@@ -55,7 +55,7 @@ fn try_built(
 }
 
 impl Built {
-    async fn ask(&self, query: &str) -> Answer {
+    async fn ask(&self, query: &str) -> Outcome {
         self.system.classify(&Request::new(query)).await.unwrap()
     }
 }
