@@ -170,8 +170,14 @@ impl Gate {
     /// Has the question answered when its turn comes.
     pub(super) async fn ask(&self, question: Question, urgency: Urgency) -> Result<Given, Ended> {
         let _present = Present::new(&self.n_open);
-        let terms =
-            Terms { urgency, deadline: question.deadline, weight: question.n_tokens(), ..Terms::default() };
+        let terms = Terms {
+            urgency,
+            deadline: question.deadline,
+            // Whoever asked is told in time by others; a late answer is kept for the next who asks.
+            grace: Duration::MAX,
+            weight: question.n_tokens(),
+            ..Terms::default()
+        };
         match self.batcher.submit(question, terms).await {
             Ok(Done { value: verdict, batch_size, .. }) => {
                 let batched = match &verdict.llm {

@@ -189,7 +189,10 @@ impl Classifier for Stepping {
         let n_at_once = self.n_at_once.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_at_once.fetch_max(n_at_once, Ordering::Relaxed);
         if self.waits {
-            tokio::task::yield_now().await;
+            // So often that whoever is about to ask does.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
         }
         self.n_at_once.fetch_sub(1, Ordering::Relaxed);
         self.clock.advance(self.takes);

@@ -100,7 +100,13 @@ async fn the_second_answer_comes_from_memory_and_says_so() {
     assert_eq!(first.metadata.source, Source::Embedded);
     assert!(!first.metadata.cache_hit);
     assert_eq!(first.metadata.cache_level, None);
-    assert!(first.metadata.optimizations_applied.iter().eq([Optimization::EmbeddedClassifier]));
+    assert!(
+        first
+            .metadata
+            .optimizations_applied
+            .iter()
+            .eq([Optimization::ResultCaching, Optimization::EmbeddedClassifier])
+    );
     assert_eq!(first.metadata.response_time, Duration::from_millis(3));
     assert_eq!(first.metadata.priority, Priority::High);
     assert_eq!(first.classification.reasoning, "asked urgently", "the request reaches the classifier");
@@ -161,7 +167,7 @@ async fn a_target_is_met_up_to_its_very_end() {
 async fn a_cache_of_ones_own_is_used() {
     let clock = Arc::new(ManualClock::new());
     let classifier = Arc::new(Stepping::new(clock, Duration::ZERO));
-    let system = ClassificationSystem::builder(&config(&[]))
+    let system = ClassificationSystem::builder(&config(&[("dedup_window_seconds", "0")]))
         .with_classifier(classifier.clone())
         .with_tier(Arc::new(NoCache))
         .build()

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cache_tiers::NoCache;
 use classifier_core::{
     BatchClassifier, ClassificationSystem, Classifier, DegradedReason, ErrorKind, Optimization, Outcome,
     Priority, Request, Result, STEPS, Source, Taxonomy, Verdict, create_high_performance_system,
@@ -125,7 +126,9 @@ async fn enable_request_batching_lets_questions_share_calls() {
 async fn batch_timeout_ms_opens_the_last_place() {
     for (timeout, n_calls) in [("60000", 1), ("1", 2)] {
         let held = Held::new();
-        let system = patient(&held, &[("parallel_llm_calls", "2"), ("batch_timeout_ms", timeout)]);
+        let flags = [("parallel_llm_calls", "2"), ("batch_timeout_ms", timeout)];
+        // Nobody is so near to a deadline that the place is opened for that.
+        let system = patient(&held, &[&flags[..], &[("max_response_time_ms", "600000")]].concat());
         let first = ask(&system, "question 0");
         until("the first is asked", async || held.n_calls() == 1).await;
         let second = ask(&system, "question 1");
@@ -168,8 +171,8 @@ async fn dedup_window_seconds_is_how_long_an_answer_is_repeated_that_no_cache_ke
     let held = Held::new();
     held.go.add_permits(9);
     let clock = Arc::new(ManualClock::new());
-    let flags = [("dedup_window_seconds", "30"), ("l1_cache_size", "0")];
-    let system = ClassificationSystem::builder(&config(&flags))
+    let system = ClassificationSystem::builder(&config(&[("dedup_window_seconds", "30")]))
+        .with_tier(Arc::new(NoCache))
         .with_batch_classifier(held.clone())
         .with_clock(clock.clone())
         .build()
@@ -275,10 +278,11 @@ async fn many_questions_that_take_time_share_calls() {
 #[tokio::test]
 async fn enable_memory_pooling_uses_buffers_again() {
     for (enabled, is_reused) in [("true", true), ("false", false)] {
-        let system = system(&[("enable_memory_pooling", enabled), ("l1_cache_size", "0")]);
+        let system = system(&[("enable_memory_pooling", enabled)]);
         let queries = held_out(200);
         for _ in 0..3 {
             system.classify_many(&requests(&queries)).await;
+            system.flush().await.unwrap();
         }
         let resources = system.stats().resources;
         assert_eq!(resources.n_buffers_reused > 0, is_reused, "{resources:?}");
@@ -463,8 +467,10 @@ async fn a_shutdown_waits_for_what_is_under_way_and_says_what_it_has_left() {
 async fn a_shutdown_gives_up_what_takes_too_long() {
     let held = Held::new();
     let system = patient(&held, &[]);
-    let asking: Vec<_> = (0..3).map(|n| ask(&system, &format!("question {n}"))).collect();
-    until("one is asked, and two wait", async || held.n_calls() == 1 && n_waiting(&system) == 2).await;
+    let mut asking = vec![ask(&system, "question 0")];
+    until("one is asked", async || held.n_calls() == 1).await;
+    asking.extend((1..3).map(|n| ask(&system, &format!("question {n}"))));
+    until("two wait", async || n_waiting(&system) == 2).await;
     let report = system.shutdown(Duration::from_millis(50)).await;
     assert_eq!((report.n_open, report.n_given_up), (3, 3));
     held.go.add_permits(9);

@@ -167,6 +167,7 @@ async fn metadata_have_exactly_these_fields() {
                 "batched",
                 "deduplicated",
                 "response_time_ms",
+                "retry_after_ms",
                 "target_met",
                 "source",
                 "degraded",

@@ -74,7 +74,7 @@ fn a_second_start_answers_from_the_disk() {
     let second = desk.json(&["classify", QUESTION]);
     assert_eq!(second["metadata"]["cache_level"], "l2_persistent");
     assert_eq!(second["metadata"]["source"], "l2");
-    assert_eq!(second["metadata"]["optimizations_applied"], json!(["l2_cache"]));
+    assert_eq!(second["metadata"]["optimizations_applied"], json!(["multi_level_cache"]));
     for field in ["category", "confidence", "reasoning", "biomedical_signals", "alternative_categories"] {
         assert_eq!(first[field], second[field], "{field}");
     }

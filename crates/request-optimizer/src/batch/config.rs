@@ -44,6 +44,9 @@ pub struct Terms {
     pub urgency: Urgency,
     /// When it must be done. Default: never.
     pub deadline: Deadline,
+    /// How long after its deadline it still waits for a call that has begun by then, as one does who has told others
+    /// meanwhile and keeps the result for later. Default: not at all.
+    pub grace: Duration,
     /// What it adds to the weight of a call. Default: 1.
     pub weight: u64,
     /// Items of different groups never share a call. Default: 0.
@@ -68,6 +71,7 @@ impl Default for Terms {
         Self {
             urgency: Urgency::new(Priority::Normal),
             deadline: Deadline::never(),
+            grace: Duration::ZERO,
             weight: 1,
             group: 0,
             alone: false,

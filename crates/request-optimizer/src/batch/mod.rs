@@ -155,24 +155,22 @@ impl<Req, Resp, H: BatchHandler<Req, Resp> + ?Sized> Batcher<Req, Resp, H> {
 impl<Req, Resp, H: BatchHandler<Req, Resp> + ?Sized> InLine<'_, Req, Resp, H> {
     async fn wait(mut self, terms: Terms, lane: Priority) -> Result<Done<Resp>, BatchError<H::Error>> {
         let mut lane = lane;
-        let left = terms.deadline.left(&*self.shared.clock);
-        let is_late = async {
-            match left {
-                Duration::MAX => std::future::pending().await,
-                left => tokio::time::sleep(left).await,
-            }
-        };
+        let mut grace = Some(terms.grace).filter(|grace| !grace.is_zero());
+        let is_late = sleep(terms.deadline.left(&*self.shared.clock));
         tokio::pin!(is_late);
         loop {
             tokio::select! {
                 biased;
                 answer = &mut self.answer => return answer.unwrap_or(Err(BatchError::Closed)),
-                () = &mut is_late => {
-                    self.answer.close();
-                    let _ = self.shared.state.expire(self.id);
-                    self.shared.wake();
-                    return Err(BatchError::OutOfTime);
-                }
+                () = &mut is_late => match grace.take() {
+                    Some(grace) if !self.shared.state.is_waiting(self.id) => is_late.set(sleep(grace)),
+                    _ => {
+                        self.answer.close();
+                        let _ = self.shared.state.expire(self.id);
+                        self.shared.wake();
+                        return Err(BatchError::OutOfTime);
+                    }
+                },
                 higher = terms.urgency.above(lane), if lane < Priority::High => {
                     lane = higher;
                     self.shared.state.raise(self.id, lane, self.shared.clock.now());
@@ -180,6 +178,13 @@ impl<Req, Resp, H: BatchHandler<Req, Resp> + ?Sized> InLine<'_, Req, Resp, H> {
                 }
             }
         }
+    }
+}
+
+async fn sleep(time: Duration) {
+    match time {
+        Duration::MAX => std::future::pending().await,
+        time => tokio::time::sleep(time).await,
     }
 }
 

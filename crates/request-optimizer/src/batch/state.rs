@@ -153,6 +153,11 @@ impl<T> State<T> {
         item
     }
 
+    /// Whether an item waits for its call still.
+    pub(super) fn is_waiting(&self, id: ItemId) -> bool {
+        self.lock().lanes.contains(id)
+    }
+
     /// Takes out an item if it still waits: its time is over, even if it is in a call.
     pub(super) fn expire(&self, id: ItemId) -> Option<Waiting<Item<T>>> {
         let mut inner = self.lock();

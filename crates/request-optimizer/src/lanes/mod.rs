@@ -132,6 +132,12 @@ impl<T> Lanes<T> {
         self.place(id)
     }
 
+    /// Whether an item waits still.
+    #[must_use]
+    pub fn contains(&self, id: ItemId) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
     /// Takes an item out, if it still waits.
     pub fn remove(&mut self, id: ItemId) -> Option<Waiting<T>> {
         let (mark, value) = self.waiting.remove(&id)?;

@@ -78,7 +78,9 @@ async fn each_fault_alone_costs_nobody_an_answer() {
 /// A system that knows a healthy provider, then one fault all the time, then health again.
 async fn suffer(world: &World, fault: Fault) -> Suffered {
     let simulator = &world.simulator;
-    let flags = [("classifier_mode", "llm"), ("parallel_llm_calls", "50")];
+    // Every question a call, so that there are enough to open a breaker.
+    let flags =
+        [("classifier_mode", "llm"), ("parallel_llm_calls", "50"), ("enable_request_batching", "false")];
     let (system, _folder) = World::system(simulator, &flags);
     let system = Arc::new(system);
     let mut queries = ROWS.iter().map(|row| row.query.clone());

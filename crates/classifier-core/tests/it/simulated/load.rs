@@ -85,7 +85,8 @@ fn check_truth(given: &Given, entries: &[&LogEntry]) -> String {
         (Source::Llm, None) => {
             let has_said = entries.iter().any(|entry| {
                 let place = entry.queries.iter().position(|query| *query == given.query);
-                place.is_some_and(|place| entry.categories[place] == classification.category.as_str())
+                place.and_then(|place| entry.categories.get(place)).map(String::as_str)
+                    == Some(classification.category.as_str())
                     && entry.fault.is_none_or(|fault| !SAYS_NOTHING.contains(&fault))
             });
             assert!(has_said, "the model has not said that: {given:?} {entries:?}");

@@ -92,6 +92,7 @@ async fn check(submits: Vec<Submit>, config: BatcherConfig) {
             .map_or(Deadline::never(), |due| Deadline::after(&*clock, Duration::from_millis(due)));
         let urgency = crate::Urgency::new(Priority::ALL[submit.urgency]);
         let terms = Terms {
+            grace: Duration::ZERO,
             urgency: urgency.clone(),
             deadline,
             weight: submit.weight,

@@ -24,7 +24,7 @@ struct Built {
     folder: TempDir,
 }
 
-/// A system that asks the server whatever the question, with as much time as it takes, no retries and no hedging,
+/// A system that asks the server whatever the question, one a call, with as much time as it takes, no retries and no hedging,
 /// except as the flags say.
 fn built(server: &Server, flags: &[(&str, &str)]) -> Built {
     let folder = tempfile::tempdir().unwrap();
@@ -48,6 +48,7 @@ fn try_built(
         ("llm_call_timeout", "60"),
         ("llm_retries", "0"),
         ("hedge_share", "0"),
+        ("enable_request_batching", "false"),
     ];
     let usual = usual.into_iter().filter(|(name, _)| flags.iter().all(|(other, _)| other != name));
     let all: Vec<(&str, &str)> = usual.chain(flags.iter().copied()).collect();
