@@ -186,7 +186,7 @@ fn capacity(stats: &SystemStats, target_throughput: f64) -> Option<Recommendatio
         return None;
     }
     let per_call = gate.n_questions as f64 / gate.n_calls as f64;
-    let carried = gate.limit as f64 * per_call.max(1.0) / (gate.call_p90_ms? / 1e3);
+    let carried = gate.limit as f64 * per_call.max(1.0) / (gate.call_p75_ms? / 1e3);
     let sent = target_throughput * gate.n_questions as f64 / answered as f64;
     (sent > carried).then(|| {
         say(

@@ -70,8 +70,8 @@ pub struct GateStats {
     pub ceiling: usize,
     /// Questions that may share a call now.
     pub max_batch_size: usize,
-    /// How long a call takes, in milliseconds: nine in ten are faster. Null before there was one.
-    pub call_p90_ms: Option<f64>,
+    /// How long a call takes, in milliseconds: three in four are faster. Null before there was one.
+    pub call_p75_ms: Option<f64>,
 }
 
 /// Questions that wait, by urgency.
@@ -199,6 +199,6 @@ fn gate(gate: &Gate) -> GateStats {
         limit: admission.limit.min(gate.max_in_flight()),
         ceiling: gate.max_in_flight(),
         max_batch_size: gate.max_batch_size(),
-        call_p90_ms: (batcher.n_batches > 0).then_some(batcher.service_time.as_secs_f64() * 1e3),
+        call_p75_ms: (batcher.n_batches > 0).then_some(batcher.service_time.as_secs_f64() * 1e3),
     }
 }

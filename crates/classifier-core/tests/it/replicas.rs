@@ -1,5 +1,8 @@
 //! Replicas that share a Redis, a real one that the test starts.
 
+#[cfg(feature = "llm")]
+mod partition;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

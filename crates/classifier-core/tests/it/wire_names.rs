@@ -181,8 +181,11 @@ async fn metadata_have_exactly_these_fields() {
     let of =
         |metadata: &Value, names: &[&str]| names.iter().map(|name| metadata[name].clone()).collect::<Value>();
     let told = ["priority", "optimizations_applied", "cache_hit", "cache_level", "source", "target_met"];
-    assert_eq!(of(&first, &told), json!(["low", ["embedded_classifier"], false, null, "embedded", true]));
-    assert_eq!(of(&second, &told), json!(["low", ["l1_cache"], true, "l1_memory", "l1", true]));
+    assert_eq!(
+        of(&first, &told),
+        json!(["low", ["result_caching", "embedded_classifier"], false, null, "embedded", true])
+    );
+    assert_eq!(of(&second, &told), json!(["low", ["multi_level_cache"], true, "l1_memory", "l1", true]));
     let untold = ["batched", "deduplicated", "degraded", "degraded_reason", "llm"];
     assert_eq!(of(&first, &untold), json!([false, false, false, null, null]));
 }

@@ -104,6 +104,6 @@ pub struct BatcherStats {
     pub n_in_flight: usize,
     /// Items that wait, by the lane they are in.
     pub n_waiting: PerLane<usize>,
-    /// How long a call is reckoned to last: nine of ten of late were not longer.
+    /// How long a call is reckoned to last: three of four of late were not longer.
     pub service_time: Duration,
 }

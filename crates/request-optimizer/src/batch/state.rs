@@ -191,8 +191,9 @@ impl<T> State<T> {
     /// Begins a call, if there still is reason to.
     pub(super) fn take(&self, now: Instant) -> Taken<T> {
         let mut inner = self.lock();
-        // While nothing is under way a call is worth its while: it shows how long calls take now.
-        let needed = if inner.calls.is_empty() { Duration::ZERO } else { inner.service.needed() };
+        // Who takes nobody's place may try, however little time is left: it shows how long calls take now.
+        let is_sought = !inner.calls.is_empty() && inner.lanes.len() > inner.max_batch_size();
+        let needed = if is_sought { inner.service.needed() } else { Duration::ZERO };
         let mut expired = Vec::new();
         while let Some(item) = inner.lanes.pop_expired(now, needed) {
             expired.push(item);

@@ -111,6 +111,8 @@ async fn many_different_questions_share_calls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_batching_every_question_is_a_call() {
     let flags = [TO_THE_MODEL, ("parallel_llm_calls", "10"), ("enable_request_batching", "false")];
+    // Nobody is turned away for want of time.
+    let flags = [&flags[..], &[("max_response_time_ms", "60000")]].concat();
     let World { simulator, system, _folder } = World::new(at(Duration::from_millis(20)), &flags).await;
     let given = ask_all(&Arc::new(system), ROWS.iter().take(200).map(|row| row.query.clone()), 40).await;
     assert!(given.iter().all(|given| !given.answer.metadata.batched));
