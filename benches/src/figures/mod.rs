@@ -91,6 +91,7 @@ pub const BENCHMARKS: &[Benchmark] = &[
         description: "the path to a language model, against a simulated provider: tokens, early answers, overhead",
         parts: &[Part::LlmTokens, Part::LlmEarly, Part::LlmOverhead],
     },
+    Benchmark { name: "tasks", description: "cached answers to one task and to 64", parts: &[Part::Tasks] },
     Benchmark {
         name: "traffic",
         description: "many who ask at once: batching, 64 tasks, a million requests, and two minutes of overload",

@@ -103,7 +103,8 @@ impl<V: Clone + Send + Sync + 'static> TieredBuilder<V> {
             Some(Lower { level, queue: Queue::start(tier?, Arc::clone(&clock), config.max_queued) })
         });
         let lower = lower.collect();
-        let shared = Arc::new(Shared { config, clock, memory, lower, notes, versions: Versions::new() });
+        let (versions, forgets) = (Versions::new(), Versions::new());
+        let shared = Arc::new(Shared { config, clock, memory, lower, notes, versions, forgets });
         let follower = replicas.map(|replicas| tokio::spawn(follow::run(Arc::clone(&shared), replicas)));
         TieredCache {
             shared,

@@ -197,6 +197,12 @@ impl<V: Clone + Send + Sync + 'static> TieredCache<V> {
         self.shared.forget(what, |_| true).await
     }
 
+    /// A number that changes whenever what is under the key is forgotten, here or by another replica, and now and then when
+    /// another key is: for those who keep values beside the cache for a moment, and must not give out what was forgotten.
+    pub fn forgetting(&self, key: &Key) -> u64 {
+        self.shared.forgets.of(key)
+    }
+
     /// What the cache and its tiers have done so far. Cheap enough for every scrape, not for every request.
     #[must_use]
     pub fn stats(&self) -> CacheStats {

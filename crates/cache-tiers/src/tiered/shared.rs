@@ -21,6 +21,8 @@ pub(super) struct Shared<V> {
     pub(super) lower: Vec<Lower<V>>,
     pub(super) notes: Option<Arc<dyn Notes>>,
     pub(super) versions: Versions,
+    /// Changes with what is forgotten, and not with what is put.
+    pub(super) forgets: Versions,
 }
 
 /// A tier below memory.
@@ -148,6 +150,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         is_chosen: impl Fn(CacheLevel) -> bool,
     ) -> Result<(), CacheError> {
         self.versions.move_on(what);
+        self.forgets.move_on(what);
         let chosen = self.lower.iter().filter(|lower| is_chosen(lower.level));
         let answers: Vec<_> = chosen.map(|lower| lower.queue.forget(what)).collect();
         let mut result = match &self.memory {

@@ -36,6 +36,7 @@ impl ClassificationSystem {
             if engine.deduplication && !request.force_llm {
                 let _present = Present::new(&engine.n_coalescing);
                 let waiter = Waiter { priority: request.priority, deadline };
+                let key = (key, engine.cache.forgetting(&key));
                 return match engine.coalescer.run(key, waiter, compute).await {
                     Ok(Flown { value, role: Role::Led }) => Ok(value),
                     Ok(Flown { value, .. }) => Ok(value.shared()),

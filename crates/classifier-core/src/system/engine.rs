@@ -64,7 +64,8 @@ pub(super) struct Engine {
     pub(super) cache: Arc<TieredCache<CachedAnswer>>,
     /// Whether equal questions are answered by one computation.
     pub(super) deduplication: bool,
-    pub(super) coalescer: Coalescer<Key, Given, Ended>,
+    /// By the key, and by what has been forgotten: nobody is given what was forgotten before they asked.
+    pub(super) coalescer: Coalescer<(Key, u64), Given, Ended>,
     /// Questions that compute or wait for the computation of another.
     pub(super) n_coalescing: AtomicUsize,
     /// Before the classifier, where it takes its time.

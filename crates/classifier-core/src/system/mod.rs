@@ -147,8 +147,10 @@ impl ClassificationSystem {
     ///
     /// # Errors
     /// [`InvalidQuery`](ErrorKind::InvalidQuery) when the query is empty or longer than `max_query_chars`. With a
-    /// classifier of your own and nothing to fall back on also whatever that fails with, and
-    /// [`OutOfTime`](ErrorKind::OutOfTime) when it takes longer than `max_response_time_ms`.
+    /// classifier of your own and nothing to fall back on also whatever that fails with,
+    /// [`OutOfTime`](ErrorKind::OutOfTime) when it takes longer than `max_response_time_ms`,
+    /// [`Overloaded`](ErrorKind::Overloaded) when there is no room for the question, and [`Closed`](ErrorKind::Closed)
+    /// after a shutdown.
     pub async fn classify(&self, request: &Request<'_>) -> Result<Outcome> {
         let started = self.engine.clock.now();
         if let Err(error) = self.engine.check(request) {
@@ -254,10 +256,6 @@ impl ClassificationSystem {
     }
 
     async fn forget_in_all(&self, what: Forget) -> Result<()> {
-        match &what {
-            Forget::Key(key) => self.engine.coalescer.forget(key),
-            Forget::All => self.engine.coalescer.forget_all(),
-        }
         let forgotten = self.within(self.engine.cache.forget(what)).await;
         forgotten
             .map_err(|error| Error::new(ErrorKind::Io, format!("cannot forget: {error}")).with_source(error))

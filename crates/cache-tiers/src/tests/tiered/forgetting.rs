@@ -155,6 +155,8 @@ async fn what_other_replicas_forget_is_forgotten_above_the_shared_tier() {
         )
     };
 
+    let forgetting = |number| cache.forgetting(&key(number));
+    assert_eq!((forgetting(1), forgetting(2)), (0, 0), "what is put is not forgotten");
     let at = |place: &str| Position(place.to_owned());
     say.send((vec![Forget::Key(key(1))], at("6-0"))).unwrap();
     while replicas.asked.lock().unwrap().len() < 2 {
@@ -162,6 +164,7 @@ async fn what_other_replicas_forget_is_forgotten_above_the_shared_tier() {
     }
     assert_eq!(found(1), (false, false, true));
     assert_eq!(found(2), (true, true, true));
+    assert_eq!((forgetting(1), forgetting(2)), (1, 0));
     assert_eq!(notes.lock().unwrap()["replicas.position"], b"6-0");
 
     say.send((vec![Forget::All], at("7-0"))).unwrap();
@@ -169,6 +172,7 @@ async fn what_other_replicas_forget_is_forgotten_above_the_shared_tier() {
         tokio::task::yield_now().await;
     }
     assert_eq!(found(2), (false, false, true));
+    assert_eq!((forgetting(1), forgetting(2)), (2, 1));
     let asked = replicas.asked.lock().unwrap().clone();
     assert_eq!(asked, [Some(at("5-0")), Some(at("6-0")), Some(at("7-0"))]);
 }
