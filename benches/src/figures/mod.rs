@@ -204,7 +204,7 @@ mod tests {
         };
         let llm = [LlmTokens, LlmEarly, LlmOverhead];
         let all = [Timer, Embedded, System, L1, Process, Model, Entry, L2, L3, Tiered];
-        let traffic = [Batching, Tasks, Memory, Overload];
+        let traffic = [Tasks, Batching, Memory, Overload];
         check(&[], &[&all[..], &llm, &traffic].concat());
         check(&["llm"], &llm);
         check(&["classify", "l1"], &[Timer, Embedded, System, L1, Process, Model]);
