@@ -3,9 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use classifier_core::{ClassificationSystem, Request};
+use async_trait::async_trait;
+use classifier_core::{ClassificationSystem, DegradedReason, Request};
 use hp_base::ManualClock;
-use resource_manager::{ResourceProbe, Resources};
+use resource_manager::{
+    Admission, AdmissionStats, Applicant, NoAdmission, Outcome, Permit, Rejected, ResourceProbe, Resources,
+};
 
 use super::{Held, system};
 use crate::support::{Stepping, config, until};
@@ -132,4 +135,47 @@ async fn while_memory_is_short_the_caches_shrink_and_then_grow_again() {
     // The processors are short still; nothing stays reduced when nobody looks any more.
     system.close().await;
     assert_eq!(system.stats().gate.max_batch_size, 10);
+}
+
+/// Admits everybody, and hears how it went.
+#[derive(Debug, Default)]
+struct Hearing(Arc<Mutex<Vec<Outcome>>>);
+
+#[async_trait]
+impl Admission for Hearing {
+    async fn admit(&self, applicant: Applicant) -> Result<Permit, Rejected> {
+        self.try_admit(applicant)
+    }
+
+    fn try_admit(&self, _applicant: Applicant) -> Result<Permit, Rejected> {
+        let heard = self.0.clone();
+        Ok(Permit::new(move |outcome| heard.lock().unwrap().push(outcome)))
+    }
+
+    fn stats(&self) -> AdmissionStats {
+        NoAdmission.stats()
+    }
+
+    fn squeeze(&self, _share: f64) {}
+}
+
+#[tokio::test]
+async fn the_limit_of_calls_hears_of_what_was_too_much_and_of_nothing_else() {
+    for (degraded, expected) in [
+        (None, Outcome::Done),
+        (Some(DegradedReason::TimedOut), Outcome::Done),
+        (Some(DegradedReason::RateLimited), Outcome::Overloaded),
+        (Some(DegradedReason::InvalidReply), Outcome::Unknown),
+    ] {
+        let hearing = Arc::new(Hearing::default());
+        let mut classifier = Stepping::new(Arc::new(ManualClock::new()), Duration::ZERO);
+        classifier.degraded = degraded;
+        let system = ClassificationSystem::builder(&config(&[]))
+            .with_classifier(Arc::new(classifier))
+            .with_admission(hearing.clone())
+            .build()
+            .unwrap();
+        system.classify(&Request::new("a question")).await.unwrap();
+        assert_eq!(*hearing.0.lock().unwrap(), [expected], "{degraded:?}");
+    }
 }
